@@ -1,0 +1,49 @@
+# Everything starts from `python3` and `make`; the environment is set up once, in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: help demo test lint bench constraints clean
+
+help:
+	@echo "make demo         poisoned data meets a secured pipeline, in Airflow and in Prefect"
+	@echo "make test         all tests"
+	@echo "make lint         ruff, mypy --strict, import-linter"
+	@echo "make bench        measurements, side by side with what they compare to"
+	@echo "make constraints  renew constraints.txt (pinned versions with hashes)"
+	@echo "make clean        remove what these commands made, .venv included"
+
+# Touched last, so that an installation that failed is tried again.
+.venv/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sluicegate needs Python 3.11 or newer: make PYTHON=python3.11")'
+	@echo "Setting up .venv (Airflow, Prefect, Great Expectations …): a few minutes, once."
+	$(PYTHON) -m venv .venv
+	$(PIP) install --quiet --progress-bar off --require-hashes -r constraints.txt
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: .venv/ready
+	$(BIN)/sluicegate demo --folder build/demo
+
+test: .venv/ready
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(TESTS)
+
+lint: .venv/ready
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/ready
+	$(BIN)/python benchmarks/gate_overhead.py
+	$(BIN)/python benchmarks/import_cost.py
+	$(BIN)/python benchmarks/poisoning.py
+
+constraints: .venv/ready
+	$(PIP) install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal \
+	  --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \
+	  --output-file constraints.txt
+
+clean:
+	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

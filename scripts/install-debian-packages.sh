@@ -1,0 +1,19 @@
+#!/bin/sh
+# Install what the tests need from Debian besides Python: make, and Node.js with npm for the
+# test that verifies receipts with @sigstore/verify. Does nothing where they are there.
+# Needs root for anything that is missing.
+set -eu
+
+missing=""
+command -v make >/dev/null || missing="$missing make"
+command -v git >/dev/null || missing="$missing git"
+command -v node >/dev/null || missing="$missing nodejs"
+command -v npm >/dev/null || missing="$missing npm"
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
+
+[ -z "$missing" ] && exit 0
+echo "installing:$missing"
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+# shellcheck disable=SC2086  # one word a package
+apt-get install -y -qq --no-install-recommends $missing
