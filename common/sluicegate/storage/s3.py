@@ -1,0 +1,167 @@
+"""Subjects on Amazon S3 and S3-compatible stores, through boto3.
+
+Region, credentials, profile and endpoint come from the usual AWS configuration
+(``AWS_PROFILE``, ``AWS_ENDPOINT_URL_S3``, instance roles …). Without credentials this
+fails: it never falls back to anonymous requests.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import IO, TYPE_CHECKING, Any, cast
+
+from sluicegate.errors import MissingExtraError, SubjectError
+from sluicegate.storage.base import Entry
+from sluicegate.storage.uri import SubjectUri, check_member_path
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+__all__ = ["S3Store"]
+
+
+class S3Store:
+    """Objects below a prefix, or one object."""
+
+    def __init__(self, client: Any = None) -> None:
+        """Use ``client`` (a boto3 S3 client), or one made from the usual configuration."""
+        self._given = client
+
+    def entries(self, subject: SubjectUri) -> Iterator[Entry]:
+        """List one object, or all objects below ``key/``; see :class:`Store`."""
+        client, (bucket, key) = self._client(subject), _split(subject)
+        if key:
+            size = _size_of_object(client, subject, bucket, key)
+            if size is not None:
+                yield Entry(check_member_path(subject.name, where=str(subject)), size)
+                return
+        prefix = f"{key}/" if key else ""
+        found = False
+        with _Failures(subject):
+            pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+            for page in pages:
+                for item in page.get("Contents", ()):
+                    found = True
+                    path = item["Key"][len(prefix) :]
+                    if item["Size"] == 0 and (not path or path.endswith("/")):
+                        continue  # the console's "folder" markers
+                    yield Entry(check_member_path(path, where=str(subject)), item["Size"])
+        if not found:
+            raise SubjectError(
+                f"{subject} does not exist: no object of that key, none below it",
+                next_step="check bucket and key, and that the role may list the bucket",
+            )
+
+    def open(self, subject: SubjectUri, path: str) -> IO[bytes]:
+        """Open one object as a stream; see :class:`Store`."""
+        client, (bucket, key) = self._client(subject), _split(subject)
+        single = path == subject.name and key
+        if single and _size_of_object(client, subject, bucket, key) is not None:
+            target = key
+        else:
+            target = f"{key}/{path}" if key else path
+        with _Failures(subject):
+            body = client.get_object(Bucket=bucket, Key=target)["Body"]
+        return cast("IO[bytes]", io.BufferedReader(_Body(body, subject)))
+
+    def write(self, target: SubjectUri, source: IO[bytes]) -> None:
+        """Upload one object; S3 shows it whole or not at all. See :class:`Store`."""
+        bucket, key = _split(target)
+        with _Failures(target):
+            self._client(target).upload_fileobj(source, bucket, key)
+
+    def _client(self, subject: SubjectUri) -> Any:
+        if self._given is None:
+            try:
+                import boto3
+            except ImportError as error:
+                raise MissingExtraError("boto3", "s3", "an s3:// subject") from error
+            try:
+                with _Failures(subject):
+                    self._given = boto3.client("s3")
+            except ValueError as error:
+                raise SubjectError(
+                    f"cannot reach {subject}: the configured endpoint is not a URL"
+                ) from error
+        return self._given
+
+
+class _Body(io.RawIOBase):
+    """The stream of an object, whose failures name the subject."""
+
+    def __init__(self, body: Any, subject: SubjectUri) -> None:
+        self._body = body
+        self._subject = subject
+
+    def readable(self) -> bool:
+        """Say that it can be read."""
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Read some bytes; 0 only at the end of the whole object."""
+        view = memoryview(buffer).cast("B")
+        with _Failures(self._subject):
+            chunk = self._body.read(len(view))
+        view[: len(chunk)] = chunk
+        return len(chunk)
+
+    def close(self) -> None:
+        """Give the connection back."""
+        if not self.closed:
+            self._body.close()
+        super().close()
+
+
+def _split(subject: SubjectUri) -> tuple[str, str]:
+    bucket, _, key = subject.path.partition("/")
+    return bucket, key
+
+
+def _size_of_object(client: Any, subject: SubjectUri, bucket: str, key: str) -> int | None:
+    """Return the size of the object of exactly this key, None if there is none."""
+    from botocore.exceptions import ClientError
+
+    with _Failures(subject):
+        try:
+            return int(client.head_object(Bucket=bucket, Key=key)["ContentLength"])
+        except ClientError as error:
+            # A HEAD answer has no body, so the error code is only the status. 403 may mean
+            # a missing key where listing is not allowed: the listing that follows decides.
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] in (403, 404):
+                return None
+            raise
+
+
+class _Failures:
+    """Turn what botocore raises into a SubjectError that names the subject."""
+
+    def __init__(self, subject: SubjectUri) -> None:
+        self._subject = subject
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            return
+        from boto3.exceptions import Boto3Error
+        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+
+        if isinstance(error, NoCredentialsError):
+            raise SubjectError(
+                f"no AWS credentials for {self._subject}",
+                next_step="configure them for this worker (role, AWS_PROFILE or environment); "
+                "anonymous access is never tried",
+            ) from error
+        if isinstance(error, ClientError):
+            code = error.response.get("Error", {}).get("Code", "unknown")
+            raise SubjectError(
+                f"cannot read {self._subject}: S3 answered {code}",
+                next_step="check the bucket, the key and the permissions of this worker's role",
+            ) from error
+        if isinstance(error, BotoCoreError | Boto3Error):
+            raise SubjectError(
+                f"cannot reach {self._subject}: {type(error).__name__}",
+                next_step="check region, endpoint and network",
+            ) from error
