@@ -1,0 +1,1 @@
+"""Receipts: what is signed (``statement``), how (``bundle``), and with which ``keys``."""

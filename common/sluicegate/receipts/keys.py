@@ -1,0 +1,178 @@
+"""Keys: what signs receipts, and the public half that verifies them.
+
+ECDSA on P-256 with SHA-256, because every verifier that users have takes it. A key's id is
+the SHA-256 of the text of its public PEM, which is what Sigstore bundles call the hint.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from sluicegate.canonical import sha256_hex
+from sluicegate.errors import KeyFileError, ReceiptError
+from sluicegate.storage.local import write_atomically
+
+__all__ = ["FileSigner", "PublicKey", "Signer", "new_key_pair"]
+
+_ALGORITHM: Final = ec.ECDSA(hashes.SHA256())
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """A P-256 public key.
+
+    Raises:
+        KeyFileError: ``pem`` is not the PEM text of one.
+    """
+
+    pem: bytes
+    """SubjectPublicKeyInfo in PEM, as ``openssl`` writes it."""
+    id: str = field(init=False)
+    """SHA-256 of :attr:`pem`, 64 hexadecimal digits: the hint in a bundle."""
+    _key: ec.EllipticCurvePublicKey = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        try:
+            key = serialization.load_pem_public_key(self.pem)
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise KeyFileError(
+                "this is not a public key in PEM form",
+                next_step="use the .pub.pem file that `sluicegate init` wrote",
+            ) from error
+        if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != "secp256r1":
+            raise KeyFileError("receipts are signed with ECDSA P-256; this key is of another kind")
+        canonical = key.public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        object.__setattr__(self, "pem", canonical)
+        object.__setattr__(self, "id", sha256_hex(canonical))
+        object.__setattr__(self, "_key", key)
+
+    @classmethod
+    def load(cls, path: Path) -> PublicKey:
+        """Read a public key file.
+
+        Raises:
+            KeyFileError: missing, unreadable, or of another kind.
+        """
+        try:
+            return cls(path.read_bytes())
+        except OSError as error:
+            raise KeyFileError(f"cannot read the public key {path}: {error.strerror}") from error
+        except KeyFileError as error:
+            raise KeyFileError(f"{path}: {error.what}", next_step=error.next_step) from error
+
+    def verify(self, signature: bytes, message: bytes) -> None:
+        """Return if ``signature`` (DER) is this key's over ``message``.
+
+        Raises:
+            ReceiptError: it is not.
+        """
+        try:
+            self._key.verify(signature, message, _ALGORITHM)
+        except InvalidSignature as error:
+            raise ReceiptError(f"the signature is not by key {self.id[:12]}") from error
+
+
+class Signer(Protocol):
+    """Something that holds a private key."""
+
+    @property
+    def public_key(self) -> PublicKey:
+        """The public half."""
+        ...
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the DER-encoded ECDSA P-256 SHA-256 signature of ``message``."""
+        ...
+
+
+class FileSigner:
+    """A private key in a PEM file, optionally under a password."""
+
+    def __init__(self, key: ec.EllipticCurvePrivateKey) -> None:
+        """Sign with a key that is already in memory; see :meth:`load`."""
+        self._key = key
+        self._public = PublicKey(
+            key.public_key().public_bytes(
+                serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+            )
+        )
+
+    @classmethod
+    def load(cls, path: Path, password: bytes | None = None) -> FileSigner:
+        """Read a private key file.
+
+        Raises:
+            KeyFileError: missing, readable by others, of another kind, or under another
+                password.
+        """
+        try:
+            if path.stat().st_mode & 0o077:
+                raise KeyFileError(
+                    f"the signing key {path} can be read by others",
+                    next_step=f"chmod 600 {path}; if others may have copied it, make a new key",
+                )
+            data = path.read_bytes()
+        except OSError as error:
+            raise KeyFileError(
+                f"cannot read the signing key {path}: {error.strerror}",
+                next_step="set SLUICEGATE_SIGNING_KEY to the private key file, or run "
+                "`sluicegate init`",
+            ) from error
+        try:
+            key = serialization.load_pem_private_key(data, password)
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            raise KeyFileError(
+                f"cannot open the signing key {path}: not a private key, or the password is wrong",
+                next_step="set SLUICEGATE_KEY_PASSWORD_FILE to a file that holds the password",
+            ) from error
+        if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
+            raise KeyFileError(f"{path} is not an ECDSA P-256 key")
+        return cls(key)
+
+    @property
+    def public_key(self) -> PublicKey:
+        """The public half."""
+        return self._public
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the DER-encoded signature of ``message``."""
+        return self._key.sign(message, _ALGORITHM)
+
+    def __repr__(self) -> str:
+        return f"FileSigner(key={self._public.id[:12]})"
+
+
+def new_key_pair(private: Path, public: Path, *, password: bytes | None = None) -> FileSigner:
+    """Generate a key pair and write both files; the private one only its owner may read.
+
+    Raises:
+        KeyFileError: a file exists already. Keys are never overwritten.
+    """
+    for path in (private, public):
+        if os.path.lexists(path):
+            raise KeyFileError(
+                f"{path} exists", next_step="keys are never overwritten; choose another name"
+            )
+    key = ec.generate_private_key(ec.SECP256R1())
+    encryption = (
+        serialization.BestAvailableEncryption(password)
+        if password
+        else serialization.NoEncryption()
+    )
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
+    )
+    signer = FileSigner(key)
+    private.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_atomically(private, pem, mode=0o600)
+    write_atomically(public, signer.public_key.pem)
+    return signer
