@@ -1,0 +1,122 @@
+"""The evidence folder: what gates leave for consumers and auditors.
+
+::
+
+    ledger/                           every receipt, in order
+    receipts/<sha256>.sigstore.json   each receipt as a file, for other tools
+    reports/<sha256>.json  .html      what the stage found
+    manifests/<sha256>.ndjson         every file of a subject that is a folder
+    quarantine/                       remainders and what was set aside (by default)
+
+Files are named by the digest of their content and written whole or not at all. None of it
+is trusted when it is read back: signatures and digests are checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sluicegate.canonical import Digest
+from sluicegate.errors import LedgerError, ReceiptError
+from sluicegate.ledger.file import FileLedger
+from sluicegate.storage.local import write_atomically
+
+__all__ = ["Evidence", "ReceiptRef"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ReceiptRef:
+    """Which receipt: where it stands in the ledger, and the digest of its bytes."""
+
+    index: int
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """An evidence folder."""
+
+    folder: Path
+
+    @property
+    def ledger(self) -> FileLedger:
+        """The ledger of receipts."""
+        return FileLedger(self.folder / "ledger")
+
+    def receipt_path(self, digest: Digest) -> Path:
+        """Return where a receipt's file lies."""
+        return self.folder / "receipts" / f"{digest.hex}.sigstore.json"
+
+    def report_path(self, digest: Digest, *, suffix: str = ".json") -> Path:
+        """Return where a report lies; ``.html`` for the page."""
+        return self.folder / "reports" / f"{digest.hex}{suffix}"
+
+    def manifest_path(self, digest: Digest) -> Path:
+        """Return where the manifest of a folder lies, by its own SHA-256."""
+        return self.folder / "manifests" / f"{digest.hex}.ndjson"
+
+    def log(self, bundle: bytes) -> ReceiptRef:
+        """Store a receipt; when this returns it is durable and in the ledger.
+
+        Raises:
+            LedgerError: the ledger is damaged or cannot be written.
+        """
+        digest = Digest.of(bundle)
+        self.write(self.receipt_path(digest), bundle)
+        return ReceiptRef(self.ledger.append(bundle), digest)
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Write one file of evidence, unless it is there already.
+
+        Raises:
+            LedgerError: the folder cannot be written.
+        """
+        try:
+            if not path.exists() or path.read_bytes() != content:
+                write_atomically(path, content)
+        except OSError as error:
+            raise LedgerError(
+                f"cannot write evidence to {self.folder}: {error.strerror}",
+                next_step="check permissions and free space; nothing was cleared",
+            ) from error
+
+    def receipt(self, ref: ReceiptRef) -> bytes:
+        """Return the bytes of a receipt, which must be the logged ones.
+
+        Raises:
+            ReceiptError: the ledger holds another receipt at this place, or the receipt's
+                file was edited or is missing.
+            LedgerError: the ledger has no such entry, or is damaged.
+        """
+        logged = self.ledger.get(ref.index)
+        if Digest.of(logged) != ref.digest:
+            raise ReceiptError(
+                f"entry {ref.index} of the ledger is not the receipt {ref.digest.short}",
+                next_step="the reference was made for another ledger, or made up",
+            )
+        path = self.receipt_path(ref.digest)
+        try:
+            stored = path.read_bytes()
+        except OSError as error:
+            raise ReceiptError(
+                f"the receipt {path} is missing",
+                next_step="receipts are evidence: find out who removed it; "
+                "`sluicegate ledger export` restores it from the ledger",
+            ) from error
+        if stored != logged:
+            raise ReceiptError(
+                f"the receipt {path} was edited: it is not what the ledger holds",
+                next_step="receipts are evidence: find out who changed it",
+            )
+        return stored
+
+    def receipts(self, start: int = 0) -> Iterator[tuple[ReceiptRef, bytes]]:
+        """Yield every receipt of the ledger from an index on.
+
+        Raises:
+            LedgerError: the ledger is damaged.
+        """
+        for index, bundle in self.ledger.entries(start):
+            yield ReceiptRef(index, Digest.of(bundle)), bundle

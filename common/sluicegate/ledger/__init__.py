@@ -1,0 +1,1 @@
+"""The ledger: an append-only log of receipts. ``base`` says what it does, ``file`` does it."""
