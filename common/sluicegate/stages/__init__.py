@@ -1,0 +1,32 @@
+"""Stages: each examines one kind of risk; one package a stage, independent of each other.
+
+``base`` says what a stage is, ``registry`` finds stages by name. The names below are
+imported when they are first used: who builds one stage does not load the others.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from sluicegate.stages.base import Context, Option, Stage
+    from sluicegate.stages.poisoning import ScanForPoisoning
+    from sluicegate.stages.validation import ValidateDataset
+
+__all__ = ["Context", "Option", "ScanForPoisoning", "Stage", "ValidateDataset"]
+
+_HOMES: Final = {
+    "Context": "sluicegate.stages.base",
+    "Option": "sluicegate.stages.base",
+    "ScanForPoisoning": "sluicegate.stages.poisoning",
+    "Stage": "sluicegate.stages.base",
+    "ValidateDataset": "sluicegate.stages.validation",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

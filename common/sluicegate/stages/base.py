@@ -1,0 +1,221 @@
+"""What a stage is: a frozen dataclass that examines a snapshot and reports.
+
+A stage is pure examination. It knows no orchestrator, decides nothing, signs nothing and
+writes nothing; policy and the gate do that with its report. Its fields are its whole
+configuration: their digest is part of every receipt, so a consumer can tell which
+questions were asked.
+
+Writing one::
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class CountRows:
+        \"\"\"Refuse data sets that are too small.\"\"\"
+
+        name: ClassVar[str] = "count-rows"
+        version: ClassVar[str] = "1"
+        hereditary: ClassVar[bool] = False
+
+        at_least: Annotated[int, Option("fewest rows that will do")]
+
+        def run(self, snapshot: Snapshot, context: Context) -> Report: ...
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from sluicegate.canonical import Digest, Json
+from sluicegate.errors import ConfigurationError
+from sluicegate.model import Report
+from sluicegate.storage.base import Progress, no_progress
+from sluicegate.storage.snapshot import Snapshot
+
+__all__ = [
+    "Context",
+    "Field",
+    "Option",
+    "Stage",
+    "configuration",
+    "configuration_files",
+    "stage_fields",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """What a stage's field means; goes into ``Annotated[...]``.
+
+    The same text is the CLI's help and the policy's documentation.
+    """
+
+    help: str
+    """One phrase, lower case, no full stop."""
+    file: bool = False
+    """The value is the path of a configuration file. Receipts bind the file's content and
+    never its path; a stage reads it through :meth:`Context.file`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What a run gives to a stage besides the snapshot."""
+
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Content of the stage's configuration files by field name, read once by the gate."""
+    samples: bool = False
+    """Whether the policy allows data values in reports."""
+    progress: Progress = no_progress
+    """To be told ``(what, done, total)`` during long work."""
+
+    def file(self, name: str) -> bytes:
+        """Return the content of the configuration file of field ``name``."""
+        return self.files[name]
+
+
+@runtime_checkable
+class Stage(Protocol):
+    """Examines one kind of risk. Implementations are frozen dataclasses."""
+
+    name: ClassVar[str]
+    """Kebab-case verb phrase; stable: policies and receipts use it."""
+    version: ClassVar[str]
+    """Raised whenever the same input could get another report."""
+    hereditary: ClassVar[bool]
+    """Whether a data set without this risk has no subset of rows or files with it. Then a
+    receipt for a data set also speaks for what remains after rows are set aside."""
+
+    def run(self, snapshot: Snapshot, context: Context) -> Report:
+        """Examine the snapshot.
+
+        Raises:
+            StageError: the examination could not be carried out.
+            SubjectError: the subject cannot be read as what it claims to be.
+            ConfigurationError: the stage's fields do not fit this subject.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """One configuration field of a stage, for the CLI and the policy loader."""
+
+    name: str
+    """Python name, with underscores."""
+    kind: type
+    """``str``, ``int``, ``float`` or ``bool``; for ``many``, of each element."""
+    many: bool
+    """A tuple of values."""
+    optional: bool
+    """``None`` is allowed."""
+    required: bool
+    """There is no default."""
+    default: Any
+    help: str
+    file: bool
+    secret: bool
+    """Kept out of ``repr`` (``field(repr=False)``), and so out of reports and receipts."""
+
+
+def stage_fields(stage: type[Stage] | Stage) -> tuple[Field, ...]:
+    """Return the configuration fields of a stage, in order of definition.
+
+    Raises:
+        TypeError: a field's annotation is outside of what stages may use.
+    """
+    return _fields_of(stage if isinstance(stage, type) else type(stage))
+
+
+@cache
+def _fields_of(kind: type[Any]) -> tuple[Field, ...]:
+    hints = typing.get_type_hints(kind, include_extras=True)
+    return tuple(
+        _describe(item, hints[item.name]) for item in dataclasses.fields(kind) if item.init
+    )
+
+
+def _describe(item: dataclasses.Field[Any], hint: Any) -> Field:
+    option = Option("")
+    if typing.get_origin(hint) is typing.Annotated:
+        hint, *notes = typing.get_args(hint)
+        option = next((note for note in notes if isinstance(note, Option)), option)
+    optional = False
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        inner = [part for part in typing.get_args(hint) if part is not types.NoneType]
+        optional = len(inner) < len(typing.get_args(hint))
+        inner = [part for part in inner if part is not Path] or inner
+        hint = inner[0]
+    many = typing.get_origin(hint) is tuple
+    if many:
+        hint = typing.get_args(hint)[0]
+    if hint is Path:
+        hint = str
+    if hint not in (str, int, float, bool):
+        raise TypeError(
+            f"field {item.name}: a stage's fields are text, numbers, booleans or tuples of those"
+        )
+    required = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+    return Field(
+        name=item.name,
+        kind=hint,
+        many=many,
+        optional=optional,
+        required=required,
+        default=None if required else _default(item),
+        help=option.help,
+        file=option.file,
+        secret=not item.repr,
+    )
+
+
+def _default(item: dataclasses.Field[Any]) -> Any:
+    if item.default_factory is not dataclasses.MISSING:
+        return item.default_factory()
+    return item.default
+
+
+def configuration_files(stage: Stage) -> dict[str, bytes]:
+    """Read the configuration files that a stage's fields name, by field name.
+
+    Raises:
+        ConfigurationError: a file is missing or unreadable.
+    """
+    files = {}
+    for described in stage_fields(stage):
+        value = getattr(stage, described.name)
+        if described.file and value is not None:
+            try:
+                files[described.name] = Path(value).read_bytes()
+            except OSError as error:
+                raise ConfigurationError(
+                    f"{stage.name}: cannot read {described.name} {str(value)!r}: {error.strerror}",
+                    next_step="paths in a policy are relative to the policy file, others to the "
+                    "working directory",
+                ) from error
+    return files
+
+
+def configuration(stage: Stage, files: Mapping[str, bytes]) -> dict[str, Json]:
+    """Return a stage's whole configuration as JSON: the same for the same questions.
+
+    Args:
+        stage: the stage.
+        files: content of its configuration files, from :func:`configuration_files`; their
+            digests stand in for their paths.
+    """
+    values: dict[str, Json] = {}
+    for described in stage_fields(stage):
+        value = getattr(stage, described.name)
+        if described.secret and value is not None:
+            value = "redacted"  # a credential is no part of the question
+        elif described.file and value is not None:
+            value = {"sha256": Digest.of(files[described.name]).hex}
+        elif described.many:
+            value = list(value)
+        values[described.name] = value
+    return {"stage": stage.name, "version": stage.version, "fields": values}
