@@ -1,0 +1,245 @@
+"""Read a policy file: YAML to typed values, or an error with file, line and key."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from sluicegate.errors import ConfigurationError, PolicyError, SluicegateError, SubjectError
+from sluicegate.model import Severity, Verdict
+from sluicegate.policy.model import (
+    DEFAULT_ACTIONS,
+    CheckRule,
+    Policy,
+    Purpose,
+    Requirement,
+    RowLimit,
+    StageRules,
+    TrustedKey,
+    Waiver,
+)
+from sluicegate.policy.reader import Node, near_miss, read_yaml
+from sluicegate.receipts.keys import PublicKey
+from sluicegate.receipts.statement import DERIVATION
+from sluicegate.stages.registry import build_stage, stage_names
+from sluicegate.storage.uri import SubjectUri
+
+__all__ = ["POLICY_VARIABLE", "default_policy", "find_policy", "load_policy"]
+
+POLICY_VARIABLE: Final = "SLUICEGATE_POLICY"
+"""Environment variable that names the policy file."""
+_VERSION: Final = 1
+_ACTIONS: Final = (Verdict.WARN.value, Verdict.QUARANTINE.value, Verdict.BLOCK.value)
+
+
+def find_policy(given: str | os.PathLike[str] | None) -> Path:
+    """Return the policy file to use.
+
+    The one given, else the one that ``SLUICEGATE_POLICY`` names, else ``policy.yaml`` in the
+    working directory.
+
+    Raises:
+        PolicyError: there is none.
+    """
+    named = given or os.environ.get(POLICY_VARIABLE)
+    if named:
+        return Path(named)
+    here = Path("policy.yaml")
+    if here.exists():
+        return here
+    raise PolicyError(
+        "no policy: none was given, and there is no policy.yaml in the working directory",
+        next_step=f"pass policy=…, set {POLICY_VARIABLE}, or run `sluicegate init`",
+    )
+
+
+def default_policy(folder: Path) -> Policy:
+    """Return the rules that apply where there is no policy: defaults, no purposes, no keys.
+
+    Good for looking at data by hand. Nothing can be cleared for a purpose under it.
+    """
+    evidence = folder / ".sluicegate"
+    return Policy(
+        source="the built-in rules",
+        evidence=evidence,
+        quarantine=SubjectUri.parse(evidence / "quarantine"),
+    )
+
+
+def load_policy(policy: Policy | str | os.PathLike[str] | None = None) -> Policy:
+    """Read a policy file; relative paths in it start from its own folder.
+
+    Args:
+        policy: a file, an already loaded policy, or None for the one that
+            :func:`find_policy` finds.
+
+    Raises:
+        PolicyError: unreadable or wrong; says file, line and key.
+    """
+    if isinstance(policy, Policy):
+        return policy
+    path = find_policy(policy).resolve()
+    root = read_yaml(path)
+    keys = root.mapping(
+        {"version", "evidence", "quarantine", "samples", "purposes", "rules", "waivers", "keys"}
+    )
+    version = root.required(keys, "version")
+    if version.integer() != _VERSION:
+        version.fail(f"this sluicegate reads policies of version {_VERSION}")
+    base = path.parent
+    evidence = _evidence(keys["evidence"], base) if "evidence" in keys else base / ".sluicegate"
+    return Policy(
+        source=str(path),
+        evidence=evidence,
+        quarantine=(
+            _place(keys["quarantine"], base)
+            if "quarantine" in keys
+            else SubjectUri.parse(evidence / "quarantine")
+        ),
+        purposes=_purposes(keys["purposes"], base) if "purposes" in keys else {},
+        rules=_rules(keys["rules"]) if "rules" in keys else {},
+        waivers=tuple(map(_waiver, keys["waivers"].items())) if "waivers" in keys else (),
+        keys=_keys(keys["keys"], base) if "keys" in keys else (),
+        samples=keys["samples"].boolean() if "samples" in keys else False,
+    )
+
+
+def _evidence(node: Node, base: Path) -> Path:
+    uri = _place(node, base)
+    if uri.scheme != "file":
+        node.fail(
+            f"the evidence folder is a local or mounted folder, not {uri.scheme}://",
+            "mount shared storage on every worker, and name the folder here",
+        )
+    return uri.local
+
+
+def _place(node: Node, base: Path) -> SubjectUri:
+    text = node.text()
+    try:
+        return SubjectUri.parse(text if "://" in text else base / text)
+    except SubjectError as error:
+        node.fail(error.what, error.next_step)
+
+
+def _purposes(node: Node, base: Path) -> dict[str, Purpose]:
+    return {name: _purpose(name, value, base) for name, value in node.mapping().items()}
+
+
+def _purpose(name: str, node: Node, base: Path) -> Purpose:
+    keys = node.mapping({"stages", "max_age"})
+    stages = list(node.required(keys, "stages").items())
+    if not stages:
+        keys["stages"].fail("a purpose needs at least one stage", "an empty list is no gate")
+    return Purpose(
+        name=name,
+        requirements=tuple(_requirement(item, base) for item in stages),
+        max_age=keys["max_age"].duration() if "max_age" in keys else None,
+    )
+
+
+def _requirement(node: Node, base: Path) -> Requirement:
+    """Read ``stage-name`` or ``stage-name: {option: value}``."""
+    try:
+        name, options = node.text(), None
+    except PolicyError:
+        entries = node.mapping()
+        if len(entries) != 1:
+            node.fail("expected a stage, written as its name or as `name: {option: value}`")
+        ((name, options),) = entries.items()
+    if name not in stage_names():
+        node.fail(
+            f"there is no stage {name!r}{near_miss(name, stage_names())}",
+            f"stages: {', '.join(stage_names())}",
+        )
+    values = {key: value.plain() for key, value in options.mapping().items()} if options else {}
+    try:
+        return Requirement.of(build_stage(name, values, base=base))
+    except SluicegateError as error:
+        raise PolicyError(
+            f"{node.where}: {node.key}: {error.what}", next_step=error.next_step
+        ) from error
+
+
+def _rules(node: Node) -> dict[str, StageRules]:
+    return {name: _stage_rules(value) for name, value in node.mapping(stage_names()).items()}
+
+
+def _stage_rules(node: Node) -> StageRules:
+    keys = node.mapping({"critical", "warning", "info", "checks", "quarantine_at_most"})
+    actions = dict(DEFAULT_ACTIONS)
+    for severity in Severity:
+        if severity.value in keys:
+            actions[severity] = Verdict(keys[severity.value].choice(_ACTIONS))
+    checks = keys["checks"].mapping() if "checks" in keys else {}
+    limit = (
+        {"quarantine_at_most": _limit(keys["quarantine_at_most"])}
+        if ("quarantine_at_most" in keys)
+        else {}
+    )
+    return StageRules(
+        actions=actions, checks={name: _check_rule(rule) for name, rule in checks.items()}, **limit
+    )
+
+
+def _check_rule(node: Node) -> CheckRule:
+    keys = node.mapping({"failed", "tolerate"})
+    return CheckRule(
+        action=Verdict(node.required(keys, "failed").choice(_ACTIONS)),
+        tolerate=_limit(keys["tolerate"]) if "tolerate" in keys else None,
+    )
+
+
+def _limit(node: Node) -> RowLimit:
+    keys = node.mapping({"rows", "share"})
+    if not keys:
+        node.fail("expected rows, share or both")
+    return RowLimit(
+        rows=keys["rows"].integer() if "rows" in keys else None,
+        share=keys["share"].share() if "share" in keys else None,
+    )
+
+
+def _waiver(node: Node) -> Waiver:
+    names = {"check", "subject", "owner", "reason", "expires"}
+    keys = node.mapping(names)
+    for name in sorted(names):
+        node.required(keys, name)
+    return Waiver(
+        check=keys["check"].text(),
+        subject=keys["subject"].text(),
+        owner=keys["owner"].text(),
+        reason=keys["reason"].text(),
+        expires=keys["expires"].date(),
+    )
+
+
+def _keys(node: Node, base: Path) -> tuple[TrustedKey, ...]:
+    found: list[TrustedKey] = []
+    for item in node.items():
+        trusted = _key(item, base)
+        if any(trusted.key.id == other.key.id for other in found):
+            item.fail("this key is listed twice; one entry says all it may sign")
+        found.append(trusted)
+    return tuple(found)
+
+
+def _key(node: Node, base: Path) -> TrustedKey:
+    keys = node.mapping({"name", "file", "stages", "not_before", "not_after"})
+    known = {*stage_names(), DERIVATION, "*"}
+    stages = [item.choice(sorted(known)) for item in node.required(keys, "stages").items()]
+    if not stages:
+        keys["stages"].fail("a key that may sign nothing should not be listed")
+    file = node.required(keys, "file")
+    try:
+        key = PublicKey.load(base / file.text())
+    except ConfigurationError as error:
+        file.fail(error.what, error.next_step)
+    return TrustedKey(
+        name=node.required(keys, "name").text(),
+        key=key,
+        stages=tuple(stages),
+        not_before=keys["not_before"].start_of_date() if "not_before" in keys else None,
+        not_after=keys["not_after"].end_of_date() if "not_after" in keys else None,
+    )

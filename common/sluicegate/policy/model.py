@@ -1,0 +1,286 @@
+"""What a policy says, as typed values. Built by :mod:`sluicegate.policy.load`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from sluicegate.canonical import Digest, Json
+from sluicegate.errors import ClearanceRefused, ConfigurationError, PolicyError
+from sluicegate.model import Severity, Verdict
+from sluicegate.policy.reader import near_miss
+from sluicegate.receipts.keys import PublicKey
+from sluicegate.stages.base import Stage, configuration, configuration_files
+from sluicegate.storage.uri import SubjectUri
+
+__all__ = [
+    "CheckRule",
+    "Policy",
+    "Purpose",
+    "Requirement",
+    "RowLimit",
+    "StageRules",
+    "TrustedKey",
+    "Waiver",
+]
+
+DEFAULT_ACTIONS: Final[Mapping[Severity, Verdict]] = {
+    Severity.CRITICAL: Verdict.BLOCK,
+    Severity.WARNING: Verdict.QUARANTINE,
+    Severity.INFO: Verdict.WARN,
+}
+"""What a failed check means unless the policy says otherwise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowLimit:
+    """A number of rows, absolute and relative; whichever is smaller counts.
+
+    Poison is counted and not only rated: a fixed number of poisoned documents, about 250,
+    was enough for language models of every size that was tried.
+
+    Source: Souly et al. 2025, "Poisoning attacks on LLMs require a near-constant number of
+    poison samples", arXiv 2510.07192.
+    """
+
+    rows: int | None = None
+    """At most this many rows."""
+    share: float | None = None
+    """At most this share of all rows, 0 to 1."""
+
+    def holds(self, count: int, total: int) -> bool:
+        """Return whether ``count`` of ``total`` rows are within the limit.
+
+        A share of an unknown total (0) is never within a limit.
+        """
+        if self.rows is not None and count > self.rows:
+            return False
+        return self.share is None or (total > 0 and count <= self.share * total)
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the JSON form, part of the policy's digest."""
+        return {"rows": self.rows, "share": self.share}
+
+    def __str__(self) -> str:
+        parts = [] if self.rows is None else [f"{self.rows} rows"]
+        parts += [] if self.share is None else [f"{self.share:.2%} of the rows"]
+        return " or ".join(parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckRule:
+    """What one check's failure means."""
+
+    action: Verdict
+    tolerate: RowLimit | None = None
+    """So few rows are only a warning."""
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the JSON form, part of the policy's digest."""
+        tolerate = self.tolerate.to_json() if self.tolerate else None
+        return {"failed": self.action.value, "tolerate": tolerate}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageRules:
+    """How the reports of one stage are judged."""
+
+    actions: Mapping[Severity, Verdict] = field(default_factory=lambda: dict(DEFAULT_ACTIONS))
+    """What a failed check means, by its severity."""
+    checks: Mapping[str, CheckRule] = field(default_factory=dict)
+    """Exceptions by check id."""
+    quarantine_at_most: RowLimit = RowLimit(share=0.25)
+    """More than this set aside blocks: too much is wrong to trust the remainder. The
+    default is our own judgement."""
+
+    def rule(self, check_id: str, severity: Severity) -> CheckRule:
+        """Return the rule for a failed check."""
+        return self.checks.get(check_id) or CheckRule(action=self.actions[severity])
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the JSON form, part of the policy's digest."""
+        return {
+            "actions": {severity.value: action.value for severity, action in self.actions.items()},
+            "checks": {name: rule.to_json() for name, rule in self.checks.items()},
+            "quarantine_at_most": self.quarantine_at_most.to_json(),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiver:
+    """Somebody answers for a failed or unknown check, until a date."""
+
+    check: str
+    """Check id."""
+    subject: str
+    """URI, in which ``*`` stands for any text."""
+    owner: str
+    """Who answers for it."""
+    reason: str
+    expires: date
+    """Last day on which it holds (UTC)."""
+
+    def covers(self, check_id: str, uri: str) -> bool:
+        """Return whether the waiver is about this check of this subject."""
+        pattern = ".*".join(re.escape(part) for part in self.subject.split("*"))
+        return check_id == self.check and re.fullmatch(pattern, uri, re.DOTALL) is not None
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the JSON form, part of the policy's digest."""
+        return {
+            "check": self.check,
+            "subject": self.subject,
+            "owner": self.owner,
+            "reason": self.reason,
+            "expires": self.expires.isoformat(),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustedKey:
+    """A public key, and what receipts signed with it may say."""
+
+    name: str
+    key: PublicKey
+    stages: tuple[str, ...]
+    """Stage names, ``quarantine`` for derivations, or ``*`` for everything."""
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+
+    def check(self, stage: str, *, issued: datetime, now: datetime) -> None:
+        """Return if this key may sign for ``stage``.
+
+        A key that has expired proves nothing any more: whoever got hold of it can write any
+        date into a receipt. So it must be valid now, and when the receipt was issued.
+
+        Raises:
+            ClearanceRefused: it may not, or not any more, or not yet.
+        """
+        if stage not in self.stages and "*" not in self.stages:
+            raise ClearanceRefused(
+                f"key {self.name!r} is not trusted for {stage}, only for {', '.join(self.stages)}",
+                next_step="sign with the right key, or list the stage under `keys` in the policy",
+            )
+        for moment, when in ((issued, "when the receipt was issued"), (now, "now")):
+            if self.not_before and moment < self.not_before:
+                raise ClearanceRefused(f"key {self.name!r} is not valid yet {when}")
+            if self.not_after and moment > self.not_after:
+                raise ClearanceRefused(
+                    f"key {self.name!r} expired on {self.not_after:%Y-%m-%d}: not valid {when}",
+                    next_step="run the gates again with a current key",
+                )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requirement:
+    """A stage that a purpose needs, exactly as configured here."""
+
+    stage: Stage
+    configuration: Digest
+    """Digest of the stage's whole configuration, contents of its files included."""
+
+    @classmethod
+    def of(cls, stage: Stage) -> Requirement:
+        """Read the stage's configuration files and digest everything."""
+        values = configuration(stage, configuration_files(stage))
+        return cls(stage=stage, configuration=Digest.of_json(values))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purpose:
+    """What somebody wants to do with a subject, and which receipts that takes."""
+
+    name: str
+    requirements: tuple[Requirement, ...]
+    """In the order in which ``secure`` runs them. Never empty."""
+    max_age: timedelta | None = None
+    """Older receipts do not count."""
+
+    def __post_init__(self) -> None:
+        if not self.requirements:
+            raise ConfigurationError(f"the purpose {self.name!r} needs no stage: that is no gate")
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the JSON form, part of the policy's digest."""
+        return {
+            "stages": [[need.stage.name, need.configuration.hex] for need in self.requirements],
+            "max_age_seconds": int(self.max_age.total_seconds()) if self.max_age else None,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """A whole policy."""
+
+    source: str
+    """Where it came from, for messages."""
+    evidence: Path
+    """Folder of the ledger, receipts and reports."""
+    quarantine: SubjectUri
+    """Where remainders and what was set aside go."""
+    purposes: Mapping[str, Purpose] = field(default_factory=dict)
+    rules: Mapping[str, StageRules] = field(default_factory=dict)
+    """By stage name; a stage without rules gets the defaults."""
+    waivers: tuple[Waiver, ...] = ()
+    keys: tuple[TrustedKey, ...] = ()
+    samples: bool = False
+    """Whether reports may show data values."""
+
+    @property
+    def digest(self) -> Digest:
+        """Digest of everything that decides: purposes, rules and waivers.
+
+        Comments, formatting and places do not count. Keys do not either: who may change the
+        trusted keys can forge every receipt, so binding them would prove nothing, and a
+        rotation would void all receipts.
+        """
+        return Digest.of_json(
+            {
+                "purposes": {name: need.to_json() for name, need in self.purposes.items()},
+                "rules": {name: rules.to_json() for name, rules in self.rules.items()},
+                "waivers": [waiver.to_json() for waiver in self.waivers],
+            }
+        )
+
+    def purpose(self, name: str) -> Purpose:
+        """Return a purpose.
+
+        Raises:
+            PolicyError: the policy does not know it.
+        """
+        if name not in self.purposes:
+            raise PolicyError(
+                f"{self.source} has no purpose {name!r}{near_miss(name, self.purposes)}",
+                next_step=f"purposes: {', '.join(self.purposes) or 'none'}",
+            )
+        return self.purposes[name]
+
+    def rules_for(self, stage: str) -> StageRules:
+        """Return the rules for a stage's reports."""
+        return self.rules.get(stage) or StageRules()
+
+    def key(self, key_id: str) -> TrustedKey:
+        """Return a trusted key by its id.
+
+        Raises:
+            ClearanceRefused: the policy does not trust it.
+        """
+        for trusted in self.keys:
+            if trusted.key.id == key_id:
+                return trusted
+        raise ClearanceRefused(
+            f"a receipt is signed by key {key_id[:12]}, which {self.source} does not trust",
+            next_step="if the key is yours, list its public half under `keys` in the policy",
+        )
+
+    def find_stage(self, name: str, configuration: Digest) -> Stage | None:
+        """Return the stage that some purpose needs in exactly this configuration, if any."""
+        for purpose in self.purposes.values():
+            for need in purpose.requirements:
+                if need.stage.name == name and need.configuration == configuration:
+                    return need.stage
+        return None
