@@ -1,0 +1,86 @@
+"""A report as one HTML page that needs nothing else.
+
+The page asks no server for anything and runs no script; a content security policy in it
+forbids both. Every value is escaped: column names and file names are chosen by whoever
+wrote the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from sluicegate.canonical import Json
+from sluicegate.model import RunIdentity, Verdict
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+__all__ = ["render_report"]
+
+_MAX_RANGES: Final = 40
+"""Row ranges shown for a finding; the JSON holds all."""
+_MAX_TABLE_ROWS: Final = 500
+_MAX_FINDINGS: Final = 100
+
+
+def render_report(
+    document: Mapping[str, Json],
+    *,
+    uri: str,
+    verdict: Verdict,
+    reasons: Sequence[str],
+    issued: datetime,
+    run: RunIdentity,
+) -> str:
+    """Return the page for one stored report.
+
+    Args:
+        document: the report as it is stored.
+        uri: where the subject was.
+        verdict: what policy made of it.
+        reasons: why, worst first.
+        issued: when the receipt was issued.
+        run: which run it was.
+    """
+    return _template().render(
+        document=document,
+        uri=uri,
+        verdict=verdict.value,
+        reasons=reasons,
+        issued=issued.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+        run=run.to_json(),
+        ranges=_ranges,
+        max_rows=_MAX_TABLE_ROWS,
+        max_findings=_MAX_FINDINGS,
+    )
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("sluicegate.reports", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.j2")
+
+
+def _ranges(ordinals: Iterable[int]) -> str:
+    """Return ``3, 7-12, 40`` for sorted ordinals, cut after a number of ranges."""
+    runs: list[list[int]] = []
+    for ordinal in ordinals:
+        if runs and ordinal == runs[-1][1] + 1:
+            runs[-1][1] = ordinal
+        else:
+            runs.append([ordinal, ordinal])
+    words = [f"{first}" if first == last else f"{first}-{last}" for first, last in runs]
+    shown = list(islice(words, _MAX_RANGES))
+    return ", ".join(shown) + (" …" if len(words) > len(shown) else "")
