@@ -1,0 +1,1 @@
+"""The command line: the same gates without an orchestrator. One file a command."""

@@ -1,0 +1,240 @@
+"""``sluicegate gate`` and ``sluicegate secure``: examine a subject and leave a receipt."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sluicegate.canonical import parse_json
+from sluicegate.clearance import Clearance, SubjectSource
+from sluicegate.cli.terminal import COULD_NOT_CONCLUDE, NOT_CLEARED, PASSED, Progress, emit
+from sluicegate.errors import ConfigurationError, PolicyError
+from sluicegate.gate import GateOutcome, default_key_path, key_password, load_signer, run_gate
+from sluicegate.model import Verdict
+from sluicegate.policy.load import default_policy, find_policy, load_policy
+from sluicegate.policy.model import Policy
+from sluicegate.receipts.keys import FileSigner, Signer, new_key_pair
+from sluicegate.stages.base import Field, Stage, stage_fields
+from sluicegate.stages.registry import build_stage, stage_names, stage_type
+
+__all__ = ["add_gate", "add_secure"]
+
+_EPILOG = """\
+exit codes:
+  0  passed; after a quarantine: what remains is cleared, the subject itself is not
+  1  blocked
+  2  could not conclude (never a pass)
+"""
+
+
+def add_gate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command, with one sub-command for each stage."""
+    parser = commands.add_parser(
+        "gate",
+        help="run one stage on a subject and leave a signed receipt",
+        description="Run one stage on a subject: examine it, judge the report by policy, sign "
+        "the verdict and log it.",
+    )
+    stages = parser.add_subparsers(dest="stage", metavar="STAGE", required=True)
+    for name in stage_names():
+        kind = stage_type(name)
+        summary = (kind.__doc__ or "").strip().partition("\n")[0]
+        stage = stages.add_parser(
+            name,
+            help=summary,
+            description=summary,
+            epilog=_EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        _add_common(stage)
+        stage.add_argument(
+            "--purpose", help="take the stage's options from this purpose of the policy"
+        )
+        group = stage.add_argument_group("options of the stage")
+        for field in stage_fields(kind):
+            _add_field(group, field)
+        stage.set_defaults(run=_run_gate)
+
+
+def add_secure(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command that runs every stage a purpose needs."""
+    parser = commands.add_parser(
+        "secure",
+        help="run every stage that a purpose needs",
+        description="Run every stage that the policy asks for before a subject may be used for "
+        "a purpose, in the policy's order.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_common(parser)
+    parser.add_argument("--purpose", required=True, help="what the subject is for, e.g. train")
+    parser.set_defaults(run=_run_secure)
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "subject", metavar="SUBJECT", help="path or URI; @FILE for a clearance in a file"
+    )
+    parser.add_argument("--policy", help="policy file (default: $SLUICEGATE_POLICY, policy.yaml)")
+    parser.add_argument("--key", help="private key file (default: $SLUICEGATE_SIGNING_KEY)")
+    parser.add_argument("--clearance-out", metavar="FILE", help="write the clearance as JSON")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def _add_field(group: argparse._ArgumentGroup, field: Field) -> None:
+    flag = f"--{field.name.replace('_', '-')}"
+    plain = field.required or field.default in (None, "", ())
+    note = "" if plain else f" (default {field.default})"
+    if field.kind is bool:
+        group.add_argument(
+            flag, action=argparse.BooleanOptionalAction, default=None, help=field.help + note
+        )
+        return
+    extra: dict[str, Any] = {"action": "extend", "nargs": "+"} if field.many else {}
+    group.add_argument(
+        flag,
+        type=field.kind,
+        default=None,
+        metavar=field.kind.__name__.upper(),
+        help=field.help + note,
+        **extra,
+    )
+
+
+def _run_gate(args: argparse.Namespace) -> int:
+    policy = _policy(args.policy)
+    stage = _stage(args, policy)
+    progress = Progress()
+    outcome = run_gate(
+        stage, _subject(args.subject), policy, signer=_signer(args.key, policy), progress=progress
+    )
+    progress.clear()
+    _write_clearance(args.clearance_out, outcome.clearance)
+    if args.json:
+        emit(outcome.to_json())
+    else:
+        _describe(outcome)
+    return _exit_code(outcome)
+
+
+def _run_secure(args: argparse.Namespace) -> int:
+    policy = _policy(args.policy)
+    signer, progress = _signer(args.key, policy), Progress()
+    subject: SubjectSource = _subject(args.subject)
+    outcomes: list[GateOutcome] = []
+    for need in policy.purpose(args.purpose).requirements:
+        outcome = run_gate(need.stage, subject, policy, signer=signer, progress=progress)
+        progress.clear()
+        outcomes.append(outcome)
+        if not args.json:
+            _describe(outcome)
+        if outcome.clearance is None:
+            break
+        subject = outcome.clearance
+    _write_clearance(args.clearance_out, outcomes[-1].clearance)
+    if args.json:
+        emit(
+            {
+                "purpose": args.purpose,
+                "gates": [outcome.to_json() for outcome in outcomes],
+                "clearance": outcomes[-1].to_json()["clearance"],
+            }
+        )
+    return _exit_code(outcomes[-1])
+
+
+def _policy(named: str | None) -> Policy:
+    try:
+        return load_policy(find_policy(named))
+    except PolicyError:
+        if named or _configured():
+            raise
+        print(
+            "sluicegate: no policy: using the built-in rules; nothing is cleared for a purpose "
+            "(see `sluicegate init`)",
+            file=sys.stderr,
+        )
+        return default_policy(Path.cwd())
+
+
+def _configured() -> bool:
+    """Return whether a policy is there, so that an error in it must not be passed over."""
+    try:
+        find_policy(None)
+    except PolicyError:
+        return False
+    return True
+
+
+def _signer(named: str | None, policy: Policy) -> Signer:
+    """Return the signer; without any policy, one with a key of its own that nobody trusts."""
+    if named:
+        return FileSigner.load(Path(named), key_password())
+    private = default_key_path(policy.evidence)
+    if policy.source == default_policy(Path()).source and not private.exists():
+        new_key_pair(private, private.with_name("signing.pub.pem"), password=key_password())
+        print(f"sluicegate: made a key that no policy trusts yet: {private}", file=sys.stderr)
+    return load_signer(policy)
+
+
+def _subject(text: str) -> SubjectSource:
+    if not text.startswith("@"):
+        return text
+    return read_clearance(Path(text[1:]))
+
+
+def read_clearance(path: Path) -> Clearance:
+    """Read a clearance from a file.
+
+    Raises:
+        ConfigurationError: unreadable or not JSON.
+        ClearanceRefused: JSON, but no clearance.
+    """
+    try:
+        value = parse_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"cannot read a clearance from {path}: {error}") from error
+    return Clearance.from_json(value if isinstance(value, Mapping) else {})
+
+
+def _stage(args: argparse.Namespace, policy: Policy) -> Stage:
+    given = {
+        field.name: getattr(args, field.name)
+        for field in stage_fields(stage_type(args.stage))
+        if getattr(args, field.name) is not None
+    }
+    if args.purpose is None:
+        return build_stage(args.stage, given)
+    if given:
+        raise ConfigurationError("give --purpose or the stage's own options, not both")
+    for need in policy.purpose(args.purpose).requirements:
+        if need.stage.name == args.stage:
+            return need.stage
+    raise ConfigurationError(f"the purpose {args.purpose!r} does not need {args.stage}")
+
+
+def _write_clearance(path: str | None, clearance: Clearance | None) -> None:
+    if path and clearance:
+        Path(path).write_text(json.dumps(clearance.to_json()) + "\n", encoding="utf-8")
+
+
+def _exit_code(outcome: GateOutcome) -> int:
+    if outcome.clearance is not None:
+        return PASSED
+    return COULD_NOT_CONCLUDE if outcome.verdict is Verdict.INCONCLUSIVE else NOT_CLEARED
+
+
+def _describe(outcome: GateOutcome) -> None:
+    print(f"{outcome.stage}: {outcome.verdict.value}  {outcome.subject}")
+    for reason in outcome.judgement.reasons:
+        print(f"  - {reason}")
+    if outcome.set_aside:
+        print(f"  set aside  {outcome.set_aside}")
+    if outcome.clearance and outcome.clearance.uri != str(outcome.subject):
+        print(f"  remainder  {outcome.clearance.uri}")
+    print(f"  receipt    {outcome.receipt_path} (ledger entry {outcome.receipt.index})")
+    print(f"  report     {outcome.report_path}")

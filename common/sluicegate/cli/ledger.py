@@ -1,0 +1,175 @@
+"""``sluicegate ledger`` and ``sluicegate report``: look at the evidence."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sluicegate.canonical import Digest, Json, parse_json
+from sluicegate.clearance import admit
+from sluicegate.cli.terminal import PASSED, emit
+from sluicegate.errors import ClearanceRefused, ReceiptError, SluicegateError
+from sluicegate.evidence import Evidence, ReceiptRef
+from sluicegate.policy.load import load_policy
+from sluicegate.policy.model import Policy
+from sluicegate.receipts.statement import VerdictStatement
+
+__all__ = ["add_ledger", "add_report"]
+
+
+def add_ledger(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "ledger", help="list, verify or export the receipts", description="Look at the ledger."
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for name, run, text in (
+        ("list", _list, "one line for each receipt, with what this policy makes of it"),
+        ("verify", _verify, "read every entry and check every frame and signature"),
+        ("export", _export, "write each receipt back to its file, where one is missing"),
+    ):
+        action = actions.add_parser(name, help=text, description=f"{text.capitalize()}.")
+        action.add_argument("--policy", help="policy file (default: $SLUICEGATE_POLICY)")
+        action.add_argument("--json", action="store_true", help="print JSON")
+        action.set_defaults(run=run)
+
+
+def add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "report",
+        help="find the report behind a receipt",
+        description="Say where the report behind a receipt lies, after checking that it is the "
+        "one the receipt names.",
+    )
+    parser.add_argument(
+        "entry", metavar="ENTRY", nargs="?", help="ledger entry (default: the newest verdict)"
+    )
+    parser.add_argument("--policy", help="policy file (default: $SLUICEGATE_POLICY, policy.yaml)")
+    parser.add_argument("--json", action="store_true", help="print the whole report")
+    parser.set_defaults(run=_report)
+
+
+def _open(args: argparse.Namespace) -> tuple[Policy, Evidence]:
+    policy = load_policy(args.policy)
+    return policy, Evidence(policy.evidence)
+
+
+def _describe(ref: ReceiptRef, bundle: bytes, policy: Policy, now: datetime) -> dict[str, Json]:
+    value: dict[str, Json] = {"index": ref.index, "digest": str(ref.digest)}
+    try:
+        statement = admit(bundle, policy, now=now)
+    except (ReceiptError, ClearanceRefused) as error:
+        return value | {"trusted": False, "why": error.what}
+    value |= {
+        "trusted": True,
+        "stage": statement.stage,
+        "subject": str(statement.subject.digest),
+        "uri": statement.subject.uri,
+        "issued": statement.issued.isoformat(),
+    }
+    if isinstance(statement, VerdictStatement):
+        value |= {"verdict": statement.verdict.value, "report": str(statement.report)}
+    else:
+        value |= {"parent": str(statement.parent.digest), "rows_set_aside": statement.rows}
+    return value
+
+
+def _list(args: argparse.Namespace) -> int:
+    policy, evidence = _open(args)
+    now = datetime.now(UTC)
+    rows = [_describe(ref, bundle, policy, now) for ref, bundle in evidence.receipts()]
+    if args.json:
+        emit(rows)
+        return PASSED
+    for row in rows:
+        if row["trusted"]:
+            what = row.get("verdict", "derivation")
+            print(f"{row['index']:>5}  {row['issued']}  {row['stage']:<20} {what:<12} {row['uri']}")
+        else:
+            print(f"{row['index']:>5}  not trusted: {row['why']}")
+    return PASSED
+
+
+def _verify(args: argparse.Namespace) -> int:
+    policy, evidence = _open(args)
+    state = evidence.ledger.verify()
+    now, trusted = datetime.now(UTC), 0
+    for ref, bundle in evidence.receipts():
+        trusted += bool(_describe(ref, bundle, policy, now)["trusted"])
+    if args.json:
+        emit(
+            {
+                "entries": state.size,
+                "trusted": trusted,
+                "root": state.root.hex(),
+                "torn_bytes": state.torn_bytes,
+            }
+        )
+    else:
+        print(f"{state.size} entries, all frames sound; {trusted} trusted by {policy.source}")
+        print(f"  root {state.root.hex()}")
+        if state.torn_bytes:
+            print(f"  {state.torn_bytes} bytes of an unfinished append, never acknowledged")
+    return PASSED
+
+
+def _export(args: argparse.Namespace) -> int:
+    _, evidence = _open(args)
+    written = []
+    for ref, bundle in evidence.receipts():
+        path = evidence.receipt_path(ref.digest)
+        if not path.exists():
+            evidence.write(path, bundle)
+            written.append(str(path))
+    if args.json:
+        emit(written)
+    else:
+        print(f"wrote {len(written)} missing receipts to {evidence.folder / 'receipts'}")
+    return PASSED
+
+
+def _report(args: argparse.Namespace) -> int:
+    policy, evidence = _open(args)
+    statement = _statement(args.entry, policy, evidence)
+    path = evidence.report_path(statement.report)
+    document = _read_report(path, statement.report)
+    if args.json:
+        emit(document)
+    else:
+        print(f"{statement.stage}: {statement.verdict.value}  {statement.subject.uri}")
+        print(f"  json  {path}")
+        print(f"  html  {evidence.report_path(statement.report, suffix='.html')}")
+    return PASSED
+
+
+def _statement(entry: str | None, policy: Policy, evidence: Evidence) -> VerdictStatement:
+    now = datetime.now(UTC)
+    if entry is not None:
+        if not entry.isdecimal():
+            raise SluicegateError(f"a ledger entry is a number, not {entry!r}")
+        found = admit(evidence.ledger.get(int(entry)), policy, now=now)
+        if not isinstance(found, VerdictStatement):
+            raise SluicegateError(f"entry {entry} is a derivation, which has no report")
+        return found
+    newest = None
+    for _, bundle in evidence.receipts():
+        try:
+            statement = admit(bundle, policy, now=now)
+        except (ReceiptError, ClearanceRefused):
+            continue
+        newest = statement if isinstance(statement, VerdictStatement) else newest
+    if newest is None:
+        raise SluicegateError("the ledger holds no verdict that this policy trusts")
+    return newest
+
+
+def _read_report(path: Path, digest: Digest) -> Json:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise SluicegateError(f"cannot read the report {path}: {error.strerror}") from error
+    if Digest.of(content) != digest:
+        raise SluicegateError(f"the report {path} is not the one that the receipt names")
+    return parse_json(content)

@@ -1,0 +1,69 @@
+"""What commands print: progress and errors for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Final
+
+from sluicegate.canonical import Json
+from sluicegate.errors import Decision, SluicegateError
+
+__all__ = ["COULD_NOT_CONCLUDE", "NOT_CLEARED", "PASSED", "Progress", "emit", "report_failure"]
+
+PASSED: Final = 0
+NOT_CLEARED: Final = 1
+COULD_NOT_CONCLUDE: Final = 2
+
+_REDRAW_SECONDS: Final = 0.1
+_WIDTH: Final = 28
+
+
+class Progress:
+    """A bar on standard error, only where a person watches."""
+
+    def __init__(self) -> None:
+        self._drawn = 0.0
+        self._visible = False
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Redraw at most ten times a second."""
+        now = time.monotonic()
+        finished = bool(total) and done >= total
+        if not sys.stderr.isatty() or (now - self._drawn < _REDRAW_SECONDS and not finished):
+            return
+        self._drawn, self._visible = now, True
+        filled = int(_WIDTH * done / total) if total else 0
+        share = f" {done / total:4.0%}" if total else ""
+        bar = "█" * filled + "·" * (_WIDTH - filled)
+        sys.stderr.write(f"\r\x1b[K{what:<16} {bar}{share}")
+        sys.stderr.flush()
+
+    def clear(self) -> None:
+        """Remove the bar."""
+        if self._visible:
+            sys.stderr.write("\r\x1b[K")
+            self._visible = False
+
+
+def emit(value: Json) -> None:
+    """Print JSON on standard output."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def report_failure(error: Decision | SluicegateError, *, as_json: bool) -> int:
+    """Say what went wrong and what to do; return the exit code."""
+    decided = isinstance(error, Decision)
+    if as_json:
+        outcome = "refused" if decided else "could not conclude"
+        emit(
+            {
+                "outcome": outcome,
+                "error": type(error).__name__,
+                "message": error.what,
+                "next": error.next_step,
+            }
+        )
+    print(f"sluicegate: {'refused' if decided else 'could not conclude'}: {error}", file=sys.stderr)
+    return NOT_CLEARED if decided else COULD_NOT_CONCLUDE
