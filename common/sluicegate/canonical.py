@@ -133,7 +133,7 @@ def _no_duplicates(pairs: list[tuple[str, Json]]) -> Mapping[str, Json]:
 def _finite(digits: str) -> float:
     value = float(digits)
     if not math.isfinite(value):  # 1e999 is grammatical JSON, and infinity to Python
-        raise ValueError("a number is beyond the range of a double")
+        raise ValueError("a number is not finite: it is beyond the range of a double")
     return value
 
 
