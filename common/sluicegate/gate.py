@@ -261,7 +261,12 @@ class _Engine:
         values = configuration(stage, files)
         report = self._examine(stage, snapshot, files)
         judgement = decide(
-            report, self.policy, stage=stage.name, subject=str(snapshot.uri), now=self.now
+            report,
+            self.policy,
+            stage=stage.name,
+            subject=str(snapshot.uri),
+            files=len(snapshot.manifest.files),
+            now=self.now,
         )
         document = _document(values, snapshot, report)
         content = canonical_json(document)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from sluicegate.model import Check, Finding, Report, RowId, Severity, Verdict
 from sluicegate.policy.decide import decide
+from sluicegate.policy.load import default_policy
 from sluicegate.policy.model import CheckRule, Policy, RowLimit, StageRules, Waiver
 from sluicegate.storage.uri import SubjectUri
 
@@ -31,7 +32,7 @@ def judge(*checks, rows=100, now=NOW, waivers=(), **rules):
     )
     metrics = {} if rows is None else {"rows": rows}
     report = Report(checks=checks, metrics=metrics)
-    return decide(report, policy, stage="stage", subject=SUBJECT, now=now)
+    return decide(report, policy, stage="stage", subject=SUBJECT, files=100, now=now)
 
 
 def rows(*ordinals, file="a.csv"):
@@ -98,7 +99,9 @@ def test_the_rules_of_another_stage_do_not_matter():
         rules={"other": StageRules(actions=dict.fromkeys(Severity, WARN))},
     )
     report = Report(checks=(failed(severity=CRITICAL),))
-    assert decide(report, policy, stage="stage", subject=SUBJECT, now=NOW).verdict is BLOCK
+    assert (
+        decide(report, policy, stage="stage", subject=SUBJECT, files=100, now=NOW).verdict is BLOCK
+    )
 
 
 # ---------------------------------------------------------------- several checks
@@ -391,3 +394,14 @@ def test_fewer_rows_are_within_every_limit_that_more_rows_are_within(count, less
         assert limit.holds(min(less, count), total)
         assert total > 0
         assert most is None or count <= most
+
+
+@pytest.mark.parametrize(("flagged", "verdict"), [(25, QUARANTINE), (26, BLOCK)])
+def test_whole_files_have_a_limit_as_well(flagged, verdict):
+    finding = Finding(message="bad files", files=tuple(f"{n:03}.png" for n in range(flagged)))
+    report = Report(
+        checks=(Check.failed("area.thing", [finding], severity=Severity.WARNING),), metrics={}
+    )
+    policy = default_policy(Path("/nowhere"))
+    judged = decide(report, policy, stage="stage", subject=SUBJECT, files=100, now=NOW)
+    assert judged.verdict is verdict

@@ -7,6 +7,8 @@ import csv
 import datetime as dt
 import io
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -193,7 +195,6 @@ def test_a_row_that_is_not_there_cannot_be_set_aside(suffix, drop):
         (b'n,t\n1,"open\n2,b\n', "unexpected end of data"),
         (b'n,t\n1,"a"b\n', "expected after"),
         (b"n,t\r1,a\r2,b\r", "new-line character"),
-        (b'n,t\n1,"' + b"x" * 200_000 + b'"\n', "field limit"),
     ],
     ids=lambda value: value[:24],
 )
@@ -201,6 +202,12 @@ def test_text_that_two_readers_would_read_differently_is_refused(content, why):
     message = refused(content)
     assert why in message
     assert message.startswith("data.csv cannot be read as delimited text")
+
+
+def test_long_texts_are_read(tmp_path):
+    (tmp_path / "data.csv").write_bytes(b'n,t\n1,"' + b"x" * 200_000 + b'"\n')
+    table = read_table(take_snapshot(SubjectUri.parse(tmp_path / "data.csv")))
+    assert table.frame["t"].str.len().tolist() == [200_000]
 
 
 def test_a_column_that_only_some_rows_have_cannot_hide_from_the_examination():
@@ -578,3 +585,31 @@ def test_rows_of_a_file_that_is_no_table_cannot_be_set_aside(folder):
         split_file(snap(folder), "model.bin", [0]),
     ):
         pass
+
+
+def test_a_long_value_repeated_in_a_dictionary_is_measured_before_it_is_decoded(tmp_path):
+    """A few kilobytes on disk, gigabytes in memory."""
+    column = pa.DictionaryArray.from_arrays(
+        pa.array([0] * 60_000, pa.int32()), pa.array(["x" * 1_000_000])
+    )
+    schema = pa.schema([("text", pa.string())])
+    path = tmp_path / "bomb.parquet"
+    with pq.ParquetWriter(path, pa.schema([("text", column.type)]), store_schema=False) as out:
+        out.write_batch(pa.record_batch([column], names=["text"]))
+    assert path.stat().st_size < 2_000_000
+    assert pq.ParquetFile(path).schema_arrow == schema
+    script = (
+        "import resource, sys\n"
+        "from sluicegate.storage.snapshot import take_snapshot\n"
+        "from sluicegate.storage.tables import read_table\n"
+        "from sluicegate.storage.uri import SubjectUri\n"
+        "try:\n"
+        "    read_table(take_snapshot(SubjectUri.parse(sys.argv[1])))\n"
+        "except Exception as error:\n"
+        "    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024\n"
+        "    print(type(error).__name__, 'decodes to more' in str(error), peak < 1000)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script, path], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.split() == ["SubjectError", "True", "True"]

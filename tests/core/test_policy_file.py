@@ -482,7 +482,6 @@ OTHER = {
     "the quarantine limit": ("share: 20%", "share: 21%"),
     "the quarantine limit in rows": ("rows: 1000", "rows: 1001"),
     "a limit less": (", rows: 1000", ""),
-    "the stage that rules are for": ("rules:\n  scan-for-poisoning", "rules:\n  validate-dataset"),
     "the check of a waiver": ("validation.range", "validation.type"),
     "the subject of a waiver": ("subject: s3://lake/*", "subject: '*'"),
     "the owner of a waiver": ("ana@", "bob@"),
@@ -567,3 +566,12 @@ def test_a_star_among_the_stages_of_a_key_is_every_stage(home):
     moment = datetime(2026, 6, 1, tzinfo=UTC)
     for stage in (*stage_names(), "quarantine"):
         key.check(stage, issued=moment, now=moment)
+
+
+def test_a_misspelt_check_in_the_rules_is_refused(tmp_path):
+    text = "version: 1\nrules:\n  scan-for-poisoning:\n    checks:\n"
+    (tmp_path / "policy.yaml").write_text(text + "      poisoning.label_isues: {failed: block}\n")
+    with pytest.raises(PolicyError, match=r"yaml:5: .*did you mean 'poisoning\.label_issues'"):
+        load_policy(tmp_path / "policy.yaml")
+    (tmp_path / "policy.yaml").write_text(text + "      poisoning.label_issues: {failed: block}\n")
+    load_policy(tmp_path / "policy.yaml")

@@ -364,8 +364,22 @@ def test_whatever_stands_in_a_bundle_only_a_receipt_error_escapes(data):
 
 @pytest.mark.parametrize("word", Verdict)
 def test_a_verdict_says_afterwards_what_it_said_before(word):
-    for statement in (verdict(word), verdict(word, waivers=(), checks={"a.b": Outcome.PASSED})):
+    passed = verdict(word, waivers=(), checks={"a.b": Outcome.PASSED})
+    for statement in (passed, *([] if word is Verdict.ALLOW else [verdict(word)])):
         assert parse_statement(write_statement(statement)) == statement
+
+
+def test_a_verdict_that_allows_what_did_not_pass_is_refused():
+    with pytest.raises(ReceiptError, match="not all passed"):
+        parse_statement(write_statement(verdict(Verdict.ALLOW)))
+
+
+@pytest.mark.parametrize("count", ["12", 1.5, True, -1, None])
+def test_a_count_that_is_none_is_refused(count):
+    value = json.loads(write_statement(DERIVATION))
+    value["predicate"]["buildDefinition"]["externalParameters"]["rows"] = count
+    with pytest.raises(ReceiptError, match="expected shape"):
+        parse_statement(canonical_json(value))
 
 
 def test_a_derivation_says_afterwards_what_it_said_before():

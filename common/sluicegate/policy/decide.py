@@ -35,7 +35,9 @@ class Judgement:
     """Files to set aside, sorted; only with a quarantine verdict."""
 
 
-def decide(report: Report, policy: Policy, *, stage: str, subject: str, now: datetime) -> Judgement:
+def decide(
+    report: Report, policy: Policy, *, stage: str, subject: str, files: int, now: datetime
+) -> Judgement:
     """Judge a report.
 
     Args:
@@ -43,6 +45,7 @@ def decide(report: Report, policy: Policy, *, stage: str, subject: str, now: dat
         policy: the rules.
         stage: name of the stage.
         subject: URI of the subject, which waivers match.
+        files: how many files the subject has.
         now: the instant at which waivers must be in force.
     """
     rules = policy.rules_for(stage)
@@ -50,7 +53,7 @@ def decide(report: Report, policy: Policy, *, stage: str, subject: str, now: dat
     judged: list[tuple[Verdict, str]] = []
     used: list[Waiver] = []
     rows: set[RowId] = set()
-    files: set[str] = set()
+    paths: set[str] = set()
     for check in report.checks:
         if check.outcome is Outcome.PASSED:
             continue
@@ -66,19 +69,17 @@ def decide(report: Report, policy: Policy, *, stage: str, subject: str, now: dat
         if verdict is Verdict.QUARANTINE:
             for finding in check.findings:
                 rows.update(finding.rows)
-                files.update(finding.files)
+                paths.update(finding.files)
         judged.append((verdict, reason))
-    rows = {row for row in rows if row.file not in files}
-    if rows and not rules.quarantine_at_most.holds(len(rows), total):
-        judged.append(
-            (
-                Verdict.BLOCK,
-                (
-                    f"{len(rows)} of {total} rows would have to be set aside, more than "
-                    f"{rules.quarantine_at_most}: too much is wrong to trust the remainder"
-                ),
+    rows = {row for row in rows if row.file not in paths}
+    limit = rules.quarantine_at_most
+    for what, count, whole in (("rows", len(rows), total), ("files", len(paths), files)):
+        if count and not limit.holds(count, whole):
+            reason = (
+                f"{count} of {whole} {what} would have to be set aside, more than {limit}: "
+                "too much is wrong to trust the remainder"
             )
-        )
+            judged.append((Verdict.BLOCK, reason))
     judged.sort(key=lambda item: -item[0].rank)
     worst = judged[0][0] if judged else Verdict.ALLOW
     aside = worst is Verdict.QUARANTINE
@@ -87,7 +88,7 @@ def decide(report: Report, policy: Policy, *, stage: str, subject: str, now: dat
         reasons=tuple(reason for _, reason in judged),
         waivers=tuple(used),
         rows=tuple(sorted(rows)) if aside else (),
-        files=tuple(sorted(files)) if aside else (),
+        files=tuple(sorted(paths)) if aside else (),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +23,7 @@ from sluicegate.policy.model import (
 from sluicegate.policy.reader import Node, near_miss, read_yaml
 from sluicegate.receipts.keys import PublicKey
 from sluicegate.receipts.statement import DERIVATION
-from sluicegate.stages.registry import build_stage, stage_names
+from sluicegate.stages.registry import build_stage, stage_names, stage_type
 from sluicegate.storage.uri import SubjectUri
 
 __all__ = ["POLICY_VARIABLE", "default_policy", "find_policy", "load_policy"]
@@ -163,10 +164,10 @@ def _requirement(node: Node, base: Path) -> Requirement:
 
 
 def _rules(node: Node) -> dict[str, StageRules]:
-    return {name: _stage_rules(value) for name, value in node.mapping(stage_names()).items()}
+    return {name: _stage_rules(name, value) for name, value in node.mapping(stage_names()).items()}
 
 
-def _stage_rules(node: Node) -> StageRules:
+def _stage_rules(stage: str, node: Node) -> StageRules:
     keys = node.mapping({"critical", "warning", "info", "checks", "quarantine_at_most"})
     actions = dict(DEFAULT_ACTIONS)
     for severity in Severity:
@@ -179,11 +180,19 @@ def _stage_rules(node: Node) -> StageRules:
         else {}
     )
     return StageRules(
-        actions=actions, checks={name: _check_rule(rule) for name, rule in checks.items()}, **limit
+        actions=actions,
+        checks={name: _check_rule(stage, name, rule) for name, rule in checks.items()},
+        **limit,
     )
 
 
-def _check_rule(node: Node) -> CheckRule:
+def _check_rule(stage: str, check: str, node: Node) -> CheckRule:
+    known = getattr(stage_type(stage), "check_ids", ("*",))
+    if not any(fnmatchcase(check, pattern) for pattern in known):
+        node.fail(
+            f"{stage} has no check {check!r}{near_miss(check, known)}",
+            f"checks: {', '.join(known)}",
+        )
     keys = node.mapping({"failed", "tolerate"})
     return CheckRule(
         action=Verdict(node.required(keys, "failed").choice(_ACTIONS)),

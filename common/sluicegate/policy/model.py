@@ -38,7 +38,7 @@ DEFAULT_ACTIONS: Final[Mapping[Severity, Verdict]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowLimit:
-    """A number of rows, absolute and relative; whichever is smaller counts.
+    """A number of rows (or of whole files), absolute and relative; the smaller one counts.
 
     Poison is counted and not only rated: a fixed number of poisoned documents, about 250,
     was enough for language models of every size that was tried.
@@ -59,15 +59,16 @@ class RowLimit:
         """
         if self.rows is not None and count > self.rows:
             return False
-        return self.share is None or (total > 0 and count <= self.share * total)
+        # The margin is for shares such as 29 %, which no binary fraction equals.
+        return self.share is None or (total > 0 and count <= self.share * total + 1e-9)
 
     def to_json(self) -> dict[str, Json]:
         """Return the JSON form, part of the policy's digest."""
         return {"rows": self.rows, "share": self.share}
 
     def __str__(self) -> str:
-        parts = [] if self.rows is None else [f"{self.rows} rows"]
-        parts += [] if self.share is None else [f"{self.share:.2%} of the rows"]
+        parts = [] if self.rows is None else [f"{self.rows}"]
+        parts += [] if self.share is None else [f"{self.share:.2%} of them"]
         return " or ".join(parts)
 
 
@@ -241,7 +242,11 @@ class Policy:
         return Digest.of_json(
             {
                 "purposes": {name: need.to_json() for name, need in self.purposes.items()},
-                "rules": {name: rules.to_json() for name, rules in self.rules.items()},
+                "rules": {
+                    name: rules.to_json()
+                    for name, rules in self.rules.items()
+                    if rules != StageRules()  # written out or left out, defaults are the same
+                },
                 "waivers": [waiver.to_json() for waiver in self.waivers],
             }
         )

@@ -157,11 +157,8 @@ def new_key_pair(private: Path, public: Path, *, password: bytes | None = None) 
     Raises:
         KeyFileError: a file exists already. Keys are never overwritten.
     """
-    for path in (private, public):
-        if os.path.lexists(path):
-            raise KeyFileError(
-                f"{path} exists", next_step="keys are never overwritten; choose another name"
-            )
+    if os.path.lexists(public):
+        raise _exists(public)
     key = ec.generate_private_key(ec.SECP256R1())
     encryption = (
         serialization.BestAvailableEncryption(password)
@@ -172,7 +169,23 @@ def new_key_pair(private: Path, public: Path, *, password: bytes | None = None) 
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
     )
     signer = FileSigner(key)
-    private.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    write_atomically(private, pem, mode=0o600)
-    write_atomically(public, signer.public_key.pem)
+    try:
+        private.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Exclusive creation: of two processes that make a key here, one fails.
+        descriptor = os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as out:
+            out.write(pem)
+            out.flush()
+            os.fsync(out.fileno())
+        write_atomically(public, signer.public_key.pem)
+    except FileExistsError as error:
+        raise _exists(private) from error
+    except OSError as error:
+        raise KeyFileError(f"cannot write the key {private}: {error.strerror}") from error
     return signer
+
+
+def _exists(path: Path) -> KeyFileError:
+    return KeyFileError(
+        f"{path} exists", next_step="keys are never overwritten; choose another name"
+    )

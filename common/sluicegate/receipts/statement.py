@@ -207,9 +207,11 @@ class VerdictStatement:
                 raise ReceiptError(
                     f"the receipt contradicts itself: {predicate['result']!r} and {verdict.value!r}"
                 )
-            checks = dict.fromkeys(map(_text, predicate["passedTests"]), Outcome.PASSED)
-            checks |= dict.fromkeys(map(_text, predicate["failedTests"]), Outcome.FAILED)
-            checks |= dict.fromkeys(map(_text, notes.get("unknownTests", [])), Outcome.UNKNOWN)
+            checks = dict.fromkeys(_texts(predicate["passedTests"]), Outcome.PASSED)
+            checks |= dict.fromkeys(_texts(predicate["failedTests"]), Outcome.FAILED)
+            checks |= dict.fromkeys(_texts(notes.get("unknownTests", [])), Outcome.UNKNOWN)
+            if verdict is Verdict.ALLOW and set(checks.values()) != {Outcome.PASSED}:
+                raise ReceiptError("the receipt contradicts itself: allowed, and not all passed")
             return cls(
                 subject=subject,
                 stage=_text(notes["stage"]),
@@ -290,8 +292,8 @@ class DerivationStatement:
                 parent=Subject.from_json(parent),
                 verdict_receipt=Digest(verdict["digest"]["sha256"]),
                 set_aside=Subject.from_json(set_aside),
-                rows=int(parameters["rows"]),
-                files=int(parameters["files"]),
+                rows=_count(parameters["rows"]),
+                files=_count(parameters["files"]),
                 issued=_read_time(details["metadata"]["finishedOn"]),
                 run=_run(definition["internalParameters"]["run"]),
             )
@@ -334,6 +336,18 @@ def parse_statement(payload: bytes) -> Statement:
 def _text(value: Json) -> str:
     if not isinstance(value, str):
         raise TypeError("expected text")
+    return value
+
+
+def _texts(value: Json) -> list[str]:
+    if not isinstance(value, list):
+        raise TypeError("expected a list")
+    return [_text(item) for item in value]
+
+
+def _count(value: Json) -> int:
+    if type(value) is not int or value < 0:
+        raise TypeError("expected a number from 0")
     return value
 
 

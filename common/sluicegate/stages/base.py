@@ -90,6 +90,9 @@ class Stage(Protocol):
     """Whether a data set without this risk has no subset of rows or files with it. Then a
     receipt for a data set also speaks for what remains after rows are set aside."""
 
+    # A stage may also declare `check_ids: ClassVar[tuple[str, ...]]`, the ids of its checks
+    # (`*` for any text): then a misspelt id in a policy's rules is an error, not a silence.
+
     def run(self, snapshot: Snapshot, context: Context) -> Report:
         """Examine the snapshot.
 

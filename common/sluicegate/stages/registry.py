@@ -77,6 +77,8 @@ def build_stage(name: str, options: Mapping[str, object], *, base: Path | None =
             raise ConfigurationError(
                 f"{name} has no option {key!r}", next_step=f"options: {', '.join(fields)}"
             )
+        if field.name in values:
+            raise ConfigurationError(f"{name}: the option {field.name} is given twice")
         values[field.name] = _convert(name, field, value, base)
     missing = [field.name for field in fields.values() if field.required]
     if lacking := [field for field in missing if field not in values]:

@@ -54,6 +54,11 @@ class ScanForPoisoning:
     name: ClassVar[str] = "scan-for-poisoning"
     version: ClassVar[str] = "1"
     hereditary: ClassVar[bool] = True
+    check_ids: ClassVar[tuple[str, ...]] = (
+        "poisoning.labels_expected",
+        "poisoning.label_issues",
+        "poisoning.trigger_items",
+    )
 
     label: Annotated[str, Option("column with the label of each row")]
     features: Annotated[

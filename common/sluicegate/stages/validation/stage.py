@@ -35,6 +35,10 @@ class ValidateDataset:
     name: ClassVar[str] = "validate-dataset"
     version: ClassVar[str] = "1"
     hereditary: ClassVar[bool] = False
+    check_ids: ClassVar[tuple[str, ...]] = (
+        "validation.expect_*",
+        "validation.unique_column_names",
+    )
     # A subset of a valid data set can be invalid: too few rows, a class that is missing.
 
     suite: Annotated[str | Path, Option("Great Expectations suite, JSON", file=True)]

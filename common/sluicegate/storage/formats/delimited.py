@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Collection, Iterator
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Final
 
 from sluicegate.errors import MissingExtraError, SubjectError
 from sluicegate.storage.formats.base import Limits, check_ordinals, unreadable
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     import pandas
 
 __all__ = ["Delimited"]
+
+_MAX_FIELD: Final = 64 << 20
+"""Longest field, in characters. The csv module's own limit, 128 KiB, is short for text."""
 
 
 class Delimited:
@@ -82,6 +85,7 @@ class Delimited:
                 taken.append(line)
                 yield line
 
+        csv.field_size_limit(_MAX_FIELD)
         width, number = 0, 0
         try:
             for fields in csv.reader(lines(), delimiter=self.delimiter, strict=True):

@@ -29,17 +29,21 @@ class Parquet:
         with _failures(name):
             import pyarrow as pa
 
-            file = _open(source)
+            plain = _open(source)
+            schema = plain.schema_arrow
+            # One long value in a dictionary, repeated a million times, takes kilobytes on
+            # disk: text stays encoded until its decoded length is known.
+            file = _open(source, read_dictionary=_text_columns(plain))
             batches, decoded = [], 0
             for batch in file.iter_batches(batch_size=_BATCH_ROWS):
-                decoded += batch.nbytes
+                decoded += _decoded_bytes(batch, schema)
                 if decoded > limits.max_decoded_bytes:
                     raise SubjectError(
                         f"{name} decodes to more than {limits.max_decoded_bytes:,} bytes",
                         next_step="split the file, or find out why it is so compressible",
                     )
-                batches.append(batch)
-            table = pa.Table.from_batches(batches, schema=file.schema_arrow)
+                batches.append(batch.cast(schema))
+            table = pa.Table.from_batches(batches, schema=schema)
             # Pandas metadata is the writer's word: a column that it calls an index would
             # disappear from the columns, and from every examination.
             return table.to_pandas(ignore_metadata=True)
@@ -77,11 +81,37 @@ class Parquet:
             return int(rows)
 
 
-def _open(source: IO[bytes]) -> Any:
+def _text_columns(file: Any) -> list[str]:
+    """Return the top-level columns of variable length."""
+    columns = (file.schema.column(at) for at in range(len(file.schema)))
+    return [
+        column.path
+        for column in columns
+        if column.physical_type == "BYTE_ARRAY" and "." not in column.path
+    ]
+
+
+def _decoded_bytes(batch: Any, schema: Any) -> int:
+    """Return the memory that a batch will take once its text is decoded."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    total = 0
+    for column, field in zip(batch.columns, schema, strict=True):
+        if pa.types.is_dictionary(column.type) and not pa.types.is_dictionary(field.type):
+            lengths = pc.binary_length(column.dictionary).take(column.indices)
+            total += (pc.sum(lengths).as_py() or 0) + 4 * len(column)
+        else:
+            total += column.nbytes
+    return total
+
+
+def _open(source: IO[bytes], *, read_dictionary: list[str] | None = None) -> Any:
     import pyarrow.parquet as pq
 
     return pq.ParquetFile(
         source,
+        read_dictionary=read_dictionary,
         thrift_string_size_limit=_THRIFT_STRINGS,
         thrift_container_size_limit=_THRIFT_CONTAINERS,
     )
