@@ -16,7 +16,7 @@ from prefect.client.orchestration import get_client
 from prefect.states import Completed
 
 from sluicegate.clearance import Clearance
-from sluicegate.cli.demo import altered, forge_verdict
+from sluicegate.cli.pipelines import altered, forge_verdict
 from sluicegate.evidence import Evidence
 from sluicegate.policy.load import load_policy
 from sluicegate_prefect import gate, secure

@@ -15,7 +15,7 @@ import pytest
 
 from sluicegate.canonical import Digest
 from sluicegate.clearance import Clearance, open_cleared, requires_clearance
-from sluicegate.cli.demo import forge_verdict
+from sluicegate.cli.pipelines import forge_verdict
 from sluicegate.errors import (
     ClearanceRefused,
     ConfigurationError,

@@ -21,7 +21,7 @@ from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import VerificationError
 from securesystemslib.signer import SSlibKey
 
-from sluicegate.cli.demo import forge_verdict
+from sluicegate.cli.pipelines import forge_verdict
 from sluicegate.evidence import Evidence
 from sluicegate.gate import run_gate
 from tests.scenes import FlagNegatives
