@@ -26,8 +26,8 @@ class GateOperator(BaseOperator):
     The task returns a clearance as JSON: hand it to the next gate or to a consumer
     decorated with ``@task.cleared``. After a quarantine the clearance is for what remains.
 
-    Only ``subject`` is templated. The stage's thresholds and the policy are not, so a
-    ``dag_run.conf`` cannot weaken a gate.
+    Only ``subject`` is templated (and ``security_stage``, a label that nothing decides by).
+    The stage's thresholds and the policy are not, so a ``dag_run.conf`` cannot weaken a gate.
 
     Args:
         stage: what to examine, e.g. ``ValidateDataset(suite="suite.json")``.

@@ -5,15 +5,12 @@ anybody who can write a task result can write one. :func:`open_cleared` therefor
 nothing in it and works through this list, under the consumer's own policy:
 
 1. the policy knows the purpose, and says which stages it takes, configured how;
-2. every receipt is in the ledger, where the reference says, and unedited;
-3. every receipt is signed by a key that this policy trusts for that stage, now and then;
-4. every verdict was made under these very rules, is not from the future, and no waiver
-   behind it has run out;
-5. derivations lead from the subject back to what was examined, each resting on the
-   quarantine verdict it names;
-6. every stage the purpose needs has a verdict that speaks for the subject, fresh enough,
-   and no later verdict of that stage contradicts it;
-7. the bytes that are there now are the bytes the receipts are about, and stay so while
+2. every receipt it refers to is in the ledger, where the reference says, and unedited;
+3. each is signed by a key that this policy trusts for that stage, now and when it was
+   issued, under these very rules, not in the future, and no waiver behind it has run out;
+4. every stage the purpose needs has a verdict that speaks for the subject, fresh enough,
+   and no newer verdict takes it back (:mod:`sluicegate.testimony` says how);
+5. the bytes that are there now are the bytes the receipts are about, and stay so while
    they are read.
 
 It returns the data or raises; there is no boolean to forget.
@@ -24,29 +21,22 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from sluicegate.canonical import Digest, Json
 from sluicegate.errors import ClearanceRefused, ConfigurationError, ReceiptError
 from sluicegate.evidence import Evidence, ReceiptRef
-from sluicegate.model import Verdict
 from sluicegate.policy.load import load_policy
-from sluicegate.policy.model import Policy, Purpose, Requirement
-from sluicegate.receipts.bundle import Bundle
-from sluicegate.receipts.statement import (
-    DerivationStatement,
-    Statement,
-    VerdictStatement,
-    parse_statement,
-)
+from sluicegate.policy.model import Policy
 from sluicegate.storage.base import Progress, no_progress
 from sluicegate.storage.snapshot import Snapshot, take_snapshot
 from sluicegate.storage.tables import read_table
 from sluicegate.storage.uri import SubjectUri
+from sluicegate.testimony import Testimony, admit
 
 if TYPE_CHECKING:
     import pandas
@@ -56,7 +46,6 @@ __all__ = [
     "Cleared",
     "PolicySource",
     "SubjectSource",
-    "admit",
     "as_subject",
     "open_cleared",
     "requires_clearance",
@@ -64,8 +53,6 @@ __all__ = [
 
 _KIND: Final = "sluicegate-clearance/v1"
 _MAX_RECEIPTS: Final = 200
-_CLOCK_SKEW: Final = timedelta(minutes=5)
-"""Between the clocks of workers; also what Kerberos allows by default (RFC 4120, 3.1.3)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,9 +192,16 @@ class Cleared:
         change after the check.
 
         Raises:
+            ConfigurationError: the folder holds something already, which would pass as part
+                of the data.
             SubjectChangedError: the bytes are not the cleared ones.
         """
-        return self.snapshot.copy_to(Path(folder))
+        target = Path(folder)
+        if target.exists() and any(target.iterdir()):
+            raise ConfigurationError(
+                f"{target} is not empty", next_step="copy into a new folder of your own"
+            )
+        return self.snapshot.copy_to(target)
 
 
 def open_cleared(
@@ -238,8 +232,8 @@ def open_cleared(
     evidence = Evidence(rules.evidence)
     source = as_subject(subject)
     if isinstance(source, Clearance):
-        case = _Case.of_references(source.receipts, evidence, rules, now)
-        receipts = case.require(need, source.digest, now)
+        only = frozenset(_admit(ref, evidence, rules, now) for ref in source.receipts)
+        receipts = Testimony(evidence, rules, now).require(need, source.digest, only=only)
         snapshot = take_snapshot(SubjectUri.parse(source.uri), progress=progress)
         if snapshot.digest != source.digest:
             raise ClearanceRefused(
@@ -249,213 +243,21 @@ def open_cleared(
             )
     else:
         snapshot = take_snapshot(source, progress=progress)
-        case = _Case.of_ledger(evidence, rules, now)
-        receipts = case.require(need, snapshot.digest, now)
-    case.check_unchallenged(receipts, evidence, rules, now)
-    return Cleared(purpose=purpose, snapshot=snapshot, receipts=tuple(ref for ref, _ in receipts))
+        receipts = Testimony(evidence, rules, now).require(need, snapshot.digest)
+    return Cleared(
+        purpose=purpose, snapshot=snapshot, receipts=tuple(item.ref for item in receipts)
+    )
 
 
-def admit(bundle: bytes, policy: Policy, *, now: datetime) -> Statement:
-    """Return what a receipt says, if this policy lets its signer say it.
-
-    Covers steps 3 and 4 of the module's list.
-
-    Raises:
-        ReceiptError: malformed, or the signature does not verify.
-        ClearanceRefused: key not trusted for it, other rules, future date, waiver run out.
-    """
-    parsed = Bundle.parse(bundle)
-    trusted = policy.key(parsed.hint)
-    statement = parse_statement(parsed.verify(lambda _: trusted.key))
-    trusted.check(statement.stage, issued=statement.issued, now=now)
-    if statement.issued > now + _CLOCK_SKEW:
+def _admit(ref: ReceiptRef, evidence: Evidence, policy: Policy, now: datetime) -> Digest:
+    """Return the payload of a referenced receipt; one that is not good refuses everything."""
+    try:
+        return admit(ref, evidence.receipt(ref), policy, now=now).payload
+    except ReceiptError as error:
         raise ClearanceRefused(
-            f"a receipt for {statement.stage} was issued in the future: {statement.issued}",
-            next_step="check the clocks of the workers",
-        )
-    if isinstance(statement, VerdictStatement):
-        _check_rules(statement, policy)
-        _check_waivers(statement, now)
-    return statement
-
-
-def _check_rules(statement: VerdictStatement, policy: Policy) -> None:
-    if statement.policy != policy.digest:
-        raise ClearanceRefused(
-            f"the verdict of {statement.stage} was made under other rules: expected policy "
-            f"{policy.digest.short}, found {statement.policy.short}",
-            next_step=f"{policy.source} changed after the gate ran, or the gate used another "
-            "policy; review the change, then run the gates again",
-        )
-
-
-def _check_waivers(statement: VerdictStatement, now: datetime) -> None:
-    for waiver in statement.waivers:
-        if now.date() > date.fromisoformat(waiver.expires):
-            raise ClearanceRefused(
-                f"the verdict of {statement.stage} rests on a waiver of {waiver.check} by "
-                f"{waiver.owner}, which expired on {waiver.expires}",
-                next_step="mend what was waived, or renew the waiver; run the gate again",
-            )
-
-
-class _Case:
-    """The receipts that were admitted, by what they are about."""
-
-    def __init__(self) -> None:
-        self.verdicts: list[tuple[ReceiptRef, VerdictStatement]] = []
-        self.derivations: list[tuple[ReceiptRef, DerivationStatement]] = []
-        self.rejected: list[str] = []
-
-    @classmethod
-    def of_references(
-        cls, references: Iterable[ReceiptRef], evidence: Evidence, policy: Policy, now: datetime
-    ) -> _Case:
-        """Admit exactly these receipts; one that is not good refuses everything."""
-        case = cls()
-        for ref in references:
-            try:
-                case._add(ref, admit(evidence.receipt(ref), policy, now=now))
-            except ReceiptError as error:
-                raise ClearanceRefused(
-                    f"receipt {ref.digest.short} (ledger entry {ref.index}): {error.what}",
-                    next_step=error.next_step or "the receipt was forged or damaged",
-                ) from error
-        return case
-
-    @classmethod
-    def of_ledger(cls, evidence: Evidence, policy: Policy, now: datetime) -> _Case:
-        """Admit what is good in the whole ledger; leave the rest aside, with the reason."""
-        case = cls()
-        for ref, bundle in evidence.receipts():
-            try:
-                case._add(ref, admit(bundle, policy, now=now))
-            except (ReceiptError, ClearanceRefused) as error:
-                case.rejected.append(f"ledger entry {ref.index}: {error.what}")
-        return case
-
-    def _add(self, ref: ReceiptRef, statement: Statement) -> None:
-        if isinstance(statement, VerdictStatement):
-            self.verdicts.append((ref, statement))
-        else:
-            self.derivations.append((ref, statement))
-
-    def require(
-        self, purpose: Purpose, digest: Digest, now: datetime
-    ) -> list[tuple[ReceiptRef, Statement]]:
-        """Return the receipts by which ``digest`` meets a purpose: steps 5 and 6.
-
-        Raises:
-            ClearanceRefused: a stage is missing, not passed, or too old.
-        """
-        line = self._line_of_descent(digest)
-        chosen: list[tuple[ReceiptRef, Statement]] = list(line.values())
-        chosen += [self._satisfy(need, digest, line, purpose, now) for need in purpose.requirements]
-        return chosen
-
-    def _line_of_descent(
-        self, digest: Digest
-    ) -> dict[Digest, tuple[ReceiptRef, DerivationStatement]]:
-        """Map each subject in the line, newest first, to the derivation that made it."""
-        line: dict[Digest, tuple[ReceiptRef, DerivationStatement]] = {}
-        while digest not in line:
-            made = [item for item in self.derivations if item[1].subject.digest == digest]
-            rooted = [item for item in made if self._rests_on_verdict(item[1])]
-            if not rooted:
-                break
-            line[digest] = rooted[-1]
-            digest = rooted[-1][1].parent.digest
-        return line
-
-    def _rests_on_verdict(self, derivation: DerivationStatement) -> bool:
-        return any(
-            ref.digest == derivation.verdict_receipt
-            and verdict.verdict is Verdict.QUARANTINE
-            and verdict.subject.digest == derivation.parent.digest
-            for ref, verdict in self.verdicts
-        )
-
-    def _satisfy(
-        self,
-        need: Requirement,
-        digest: Digest,
-        line: Mapping[Digest, tuple[ReceiptRef, DerivationStatement]],
-        purpose: Purpose,
-        now: datetime,
-    ) -> tuple[ReceiptRef, VerdictStatement]:
-        """Return the newest verdict that meets one requirement."""
-        speaking = {digest}
-        quarantines: set[Digest] = set()
-        if need.stage.hereditary:
-            speaking |= {step.parent.digest for _, step in line.values()}
-            quarantines = {step.verdict_receipt for _, step in line.values()}
-        near: list[str] = []
-        others = 0
-        for ref, verdict in sorted(self.verdicts, key=lambda item: item[0], reverse=True):
-            if verdict.stage != need.stage.name:
-                continue
-            if verdict.subject.digest not in speaking:
-                others += 1
-            elif verdict.configuration != need.configuration:
-                near.append(f"entry {ref.index} is for another configuration of the stage")
-            elif not (verdict.verdict.clears or ref.digest in quarantines):
-                near.append(f"entry {ref.index} says {verdict.verdict.value}")
-                if verdict.verdict is Verdict.QUARANTINE and verdict.subject.digest != digest:
-                    continue  # of an ancestor: another run of the quarantine in the line
-                break  # the newest verdict counts, not the kindest
-            elif purpose.max_age and now - verdict.issued > purpose.max_age:
-                near.append(
-                    f"entry {ref.index} is of {verdict.issued:%Y-%m-%d %H:%M}, older than "
-                    f"{purpose.max_age}"
-                )
-            else:
-                return ref, verdict
-        if others:
-            near.append(f"{others} receipts are about other data")
-        raise ClearanceRefused(
-            f"{purpose.name!r} needs {need.stage.name}, and no receipt for it speaks for "
-            f"{digest.short}" + "".join(f"; {reason}" for reason in [*near, *self.rejected][:5]),
-            next_step=f"run the gate {need.stage.name} on exactly these bytes",
-        )
-
-    def check_unchallenged(
-        self,
-        receipts: Iterable[tuple[ReceiptRef, Statement]],
-        evidence: Evidence,
-        policy: Policy,
-        now: datetime,
-    ) -> None:
-        """Refuse a verdict that a later one of the same stage on the same bytes revokes.
-
-        Raises:
-            ClearanceRefused: the ledger holds a later, worse verdict.
-        """
-        held = {
-            (item.stage, item.configuration, item.subject.digest): (ref, item.verdict)
-            for ref, item in receipts
-            if isinstance(item, VerdictStatement)
-        }
-        if not held:
-            return
-        first = min(ref.index for ref, _ in held.values())
-        for ref, bundle in evidence.receipts(first + 1):
-            try:
-                later = admit(bundle, policy, now=now)
-            except (ReceiptError, ClearanceRefused):
-                continue  # says nothing that this policy would believe
-            if not isinstance(later, VerdictStatement):
-                continue
-            known = held.get((later.stage, later.configuration, later.subject.digest))
-            if (
-                known
-                and ref.index > known[0].index
-                and later.verdict.rank > max(known[1].rank, Verdict.WARN.rank)
-            ):
-                raise ClearanceRefused(
-                    f"a later verdict of {later.stage} on the same bytes says "
-                    f"{later.verdict.value} (ledger entry {ref.index})",
-                    next_step="look at that report; the subject must not be used as it is",
-                )
+            f"receipt {ref.digest.short} (ledger entry {ref.index}): {error.what}",
+            next_step=error.next_step or "the receipt was forged or damaged",
+        ) from error
 
 
 def requires_clearance(

@@ -2,13 +2,14 @@
 
 Every gate of every orchestrator, and of the command line, is a call of :func:`run_gate`.
 The order matters. Nobody is told of a verdict before its receipt is durable in the ledger,
-so a process that dies leaves either a logged receipt or nothing, and never a clearance
-without one.
+so a process that dies may leave files that nobody refers to, and never a clearance without
+its receipt.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,13 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from sluicegate.canonical import Digest, Json, canonical_json
-from sluicegate.clearance import (
-    Clearance,
-    PolicySource,
-    SubjectSource,
-    admit,
-    as_subject,
-)
+from sluicegate.clearance import Clearance, PolicySource, SubjectSource, as_subject
 from sluicegate.errors import (
     ClearanceRefused,
     ConfigurationError,
@@ -52,6 +47,7 @@ from sluicegate.stages.base import Context, Stage, configuration, configuration_
 from sluicegate.storage.base import Progress, no_progress
 from sluicegate.storage.snapshot import Snapshot, take_snapshot
 from sluicegate.storage.uri import SubjectUri
+from sluicegate.testimony import admit
 
 __all__ = ["GateOutcome", "default_key_path", "gate", "load_signer", "run_gate"]
 
@@ -249,8 +245,8 @@ class _Engine:
     now: datetime
 
     def admit(self, ref: ReceiptRef) -> Statement:
-        """Return what an earlier receipt says; see :func:`sluicegate.clearance.admit`."""
-        return admit(self.evidence.receipt(ref), self.policy, now=self.now)
+        """Return what an earlier receipt says; see :func:`sluicegate.testimony.admit`."""
+        return admit(ref, self.evidence.receipt(ref), self.policy, now=self.now).statement
 
     def pass_through(
         self, stage: Stage, snapshot: Snapshot, earlier: _Earlier, *, round_number: int
@@ -264,7 +260,7 @@ class _Engine:
             report,
             self.policy,
             stage=stage.name,
-            subject=str(snapshot.uri),
+            subject=str(snapshot.uri.resolved()),
             files=len(snapshot.manifest.files),
             now=self.now,
         )
@@ -280,12 +276,14 @@ class _Engine:
             report=Digest.of(content),
             verdict=judgement.verdict,
             checks=VerdictStatement.worst_outcomes(report),
+            warned=judgement.warned,
             waivers=tuple(
-                WaiverUse(check=item.check, owner=item.owner, expires=item.expires.isoformat())
+                WaiverUse(check=item.check, owner=item.owner, expires=item.expires)
                 for item in judgement.waivers
             ),
             issued=self.now,
             run=self.run,
+            invocation=secrets.token_hex(8),
         )
         page = self._store_report(content, document, judgement, statement, snapshot)
         ref = self._log(statement)
@@ -309,7 +307,10 @@ class _Engine:
 
     def _examine(self, stage: Stage, snapshot: Snapshot, files: Mapping[str, bytes]) -> Report:
         context = Context(files=files, samples=self.policy.samples, progress=self.progress)
-        report = stage.run(snapshot, context)
+        try:
+            report = stage.run(snapshot, context)
+        except SystemExit as error:
+            raise StageError(f"{stage.name} tried to end the process") from error
         if not isinstance(report, Report):
             raise StageError(f"{stage.name} returned {type(report).__name__} instead of a report")
         return report
@@ -376,6 +377,7 @@ class _Engine:
             files=split.files,
             issued=self.now,
             run=self.run,
+            invocation=secrets.token_hex(8),
         )
         logged = [*logged, (self._log(derivation), derivation)]
         cleared = _with_clearance(outcome, split.remainder, logged, split.set_aside)
@@ -390,12 +392,17 @@ class _Engine:
 
     def _to_examine_again(self, stage: Stage, logged: _Earlier) -> list[Stage]:
         """Return the stages whose verdict on the whole does not speak for the remainder."""
-        stages = {} if stage.hereditary else {stage.name: stage}
+        stages: dict[tuple[str, Digest], Stage] = {}
         for _, statement in logged:
-            if isinstance(statement, VerdictStatement):
-                found = self.policy.find_stage(statement.stage, statement.configuration)
-                if found is not None and not found.hereditary:
-                    stages.setdefault(found.name, found)
+            if not isinstance(statement, VerdictStatement):
+                continue
+            name, configured = statement.stage, statement.configuration
+            found = self.policy.find_stage(name, configured)
+            if found is not None and not (found.hereditary and statement.unreserved):
+                stages[name, configured] = found
+        last = logged[-2][1]  # the verdict that this quarantine rests on
+        if isinstance(last, VerdictStatement) and not (stage.hereditary and last.unreserved):
+            stages.setdefault((stage.name, last.configuration), stage)
         return list(stages.values())
 
     def _examine_again(

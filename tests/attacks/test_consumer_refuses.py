@@ -27,8 +27,10 @@ from sluicegate.errors import (
 from sluicegate.evidence import Evidence, ReceiptRef
 from sluicegate.gate import default_key_path, gate, run_gate
 from sluicegate.policy.load import load_policy
-from sluicegate.receipts.bundle import seal
-from sluicegate.receipts.statement import write_statement
+from sluicegate.receipts.bundle import Bundle, seal
+from sluicegate.receipts.statement import Subject, parse_statement, write_statement
+from sluicegate.storage.snapshot import take_snapshot
+from sluicegate.storage.uri import SubjectUri
 from tests.scenes import POLICY, CountRows, FlagNegatives
 
 QUARANTINED = [1, 2, -3, 4, 5, 6]
@@ -185,7 +187,7 @@ def test_a_later_block_on_the_same_bytes_revokes(scene, cleared, monkeypatch):
 
     monkeypatch.setattr(FlagNegatives, "run", stricter)
     assert run_gate(FlagNegatives(), scene.data, scene.policy).clearance is None
-    with pytest.raises(ClearanceRefused, match="later verdict of flag-negatives"):
+    with pytest.raises(ClearanceRefused, match="says block"):
         scene.open(cleared)
     with pytest.raises(ClearanceRefused, match="says block"):
         scene.open(scene.data)
@@ -469,3 +471,123 @@ def test_the_reason_that_matters_comes_before_receipts_about_other_data(scene):
         run_gate(FlagNegatives(), scene.write_data([number, 3, 4], "other.parquet"), scene.policy)
     with pytest.raises(ClearanceRefused, match="entry 8 says block; 8 receipts are about other"):
         scene.open(scene.data)
+
+
+# -- what speaks against a subject ----------------------------------------------------------
+
+
+@pytest.fixture
+def blocked(scene, cleared, monkeypatch):
+    """Return the cleared data after the same stage said no to the same bytes."""
+    original = FlagNegatives.run
+
+    def stricter(self, snapshot, context):
+        return original(dataclasses.replace(self, forbidden=4), snapshot, context)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FlagNegatives, "run", stricter)
+        assert run_gate(FlagNegatives(), scene.data, scene.policy).clearance is None
+    return cleared
+
+
+def refused_both_ways(scene, clearance, **options):
+    for subject in (clearance, scene.data):
+        with pytest.raises(ClearanceRefused, match="says block"):
+            scene.open(subject, **options)
+
+
+@pytest.mark.parametrize("wrap", [lambda bundle: bundle, lambda bundle: b" " + bundle])
+def test_an_old_receipt_that_is_logged_again_is_no_newer(scene, blocked, wrap):
+    evidence = Evidence(scene.evidence)
+    refused_both_ways(scene, blocked)
+    for ref in blocked.receipts:
+        again = evidence.log(wrap(evidence.ledger.get(ref.index)))
+    refused_both_ways(scene, blocked)
+    with pytest.raises(ClearanceRefused, match="says block"):
+        scene.open(dataclasses.replace(blocked, receipts=(*blocked.receipts, again)))
+
+
+def test_a_no_does_not_expire_with_its_key_or_its_age(scene, blocked):
+    refused_both_ways(scene, blocked, now=datetime.now(UTC) + timedelta(days=3))
+    scene.write_policy(POLICY + "    not_after: 2999-01-01\n")
+    refused_both_ways(scene, blocked)
+
+
+def test_a_no_about_the_remainder_counts_against_the_verdict_on_the_whole(scene, monkeypatch):
+    clearance = scene.run(scene.write_data(QUARANTINED)).clearance
+    scene.open(clearance)
+    original = FlagNegatives.run
+    monkeypatch.setattr(
+        FlagNegatives,
+        "run",
+        lambda self, *args: original(dataclasses.replace(self, forbidden=4), *args),
+    )
+    assert run_gate(FlagNegatives(), local(clearance), scene.policy).clearance is None
+    for subject in (clearance, clearance.uri):
+        with pytest.raises(ClearanceRefused, match="says block"):
+            scene.open(subject)
+
+
+def test_running_the_same_quarantine_again_takes_nothing_back(scene):
+    clearance = scene.run(scene.write_data(QUARANTINED)).clearance
+    scene.run(scene.data)
+    scene.open(clearance)
+    scene.open(clearance.uri)
+
+
+def test_a_quarantine_that_sets_more_aside_takes_the_old_remainder_back(scene, monkeypatch):
+    clearance = scene.run(scene.write_data([*QUARANTINED, 7, 8])).clearance
+    original = FlagNegatives.run
+
+    def finds_more(self, snapshot, context):
+        report = original(self, snapshot, context)
+        (finding,) = report.checks[0].findings
+        rows = (*finding.rows, dataclasses.replace(finding.rows[0], ordinal=7))
+        check = dataclasses.replace(
+            report.checks[0], findings=(dataclasses.replace(finding, rows=rows),)
+        )
+        return dataclasses.replace(report, checks=(check, *report.checks[1:]))
+
+    monkeypatch.setattr(FlagNegatives, "run", finds_more)
+    newer = scene.run(scene.data).clearance
+    scene.open(newer)
+    for subject in (clearance, clearance.uri):
+        with pytest.raises(ClearanceRefused, match="says quarantine"):
+            scene.open(subject)
+
+
+def test_a_key_for_derivations_alone_cannot_pass_anything_off_as_a_remainder(scene):
+    deriver = scene.other_key("deriver")
+    scene.write_policy(
+        POLICY.replace("      - count-rows: {at_least: 3}\n", "")
+        + "  - {name: deriver, file: keys/deriver.pub.pem, stages: [quarantine]}\n"
+    )
+    run_gate(FlagNegatives(), scene.write_data(QUARANTINED), scene.policy)
+    evidence = Evidence(scene.evidence)
+    *_, (_, bundle) = evidence.receipts()
+    derivation = parse_statement(Bundle.parse(bundle).verify(lambda _: scene.signer.public_key))
+    evil = take_snapshot(SubjectUri.parse(scene.write_data([-5, -6], "evil.parquet")))
+    forged = dataclasses.replace(derivation, subject=Subject.of(evil))
+    evidence.log(seal(write_statement(forged), deriver))
+    with pytest.raises(ClearanceRefused, match="needs flag-negatives"):
+        scene.open(evil.uri)
+
+
+def test_a_tolerated_warning_about_the_whole_does_not_speak_for_a_part(scene):
+    """Half of the rows go; what was tolerated is twice the share it was."""
+    scene.write_policy(
+        POLICY
+        + "rules:\n  flag-negatives:\n    checks:\n"
+        + "      toy.sign: {failed: block, tolerate: {share: 20%}}\n"
+    )
+    outcome = run_gate(FlagNegatives(), scene.write_data([1, 2, 3, 4, -5]), scene.policy)
+    assert outcome.statement.warned == ("toy.sign",)
+    assert not outcome.statement.unreserved
+
+
+def test_what_is_copied_out_does_not_mix_with_what_was_there(scene, cleared, tmp_path):
+    target = tmp_path / "scratch"
+    target.mkdir()
+    (target / "left-over.parquet").write_bytes(b"x")
+    with pytest.raises(ConfigurationError, match="not empty"):
+        scene.open(cleared).copy_to(target)

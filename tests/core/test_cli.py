@@ -14,7 +14,8 @@ import pytest
 from sluicegate.cli import main as cli
 from sluicegate.cli.main import main
 from sluicegate.evidence import Evidence
-from tests.scenes import POLICY
+from sluicegate.stages.registry import BUILT_IN
+from tests.scenes import POLICY, FlagNegatives
 
 SUITE = {
     "name": "values",
@@ -249,3 +250,44 @@ def test_the_installed_command_runs(tmp_path):
     )
     assert result.returncode == 0
     assert result.stdout.strip() == cli.version("sluicegate")
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_stage_that_ends_the_process_does_not_choose_the_outcome(project, monkeypatch, code):
+    project.write_data([1, 2, 3])
+    monkeypatch.setattr(FlagNegatives, "run", lambda *_: sys.exit(code))
+    assert run("gate", "flag-negatives", "data.parquet") == 2
+
+
+def test_after_a_block_no_clearance_of_an_earlier_run_is_left(project):
+    project.write_data([1, 2, 3])
+    command = ("secure", "data.parquet", "--purpose", "train", "--clearance-out", "c.json")
+    assert run(*command) == 0
+    assert Path("c.json").exists()
+    project.write_data([1, -999, 3])
+    assert run(*command) == 1
+    assert not Path("c.json").exists()
+    assert run(*command[:-1], "no/such/\x00folder/c.json") == 2
+
+
+def test_a_stage_that_cannot_be_imported_does_not_stop_the_others(project, monkeypatch, capsys):
+    monkeypatch.setitem(BUILT_IN, "broken-stage", "tests.no_such_module:Stage")
+    project.write_data([1, 2, 3])
+    assert run("gate", "flag-negatives", "data.parquet") == 0
+    assert "broken-stage" in capsys.readouterr().err
+    assert run("stages") == 0
+
+
+def test_a_receipt_that_was_logged_twice_is_reported(project, capsys):
+    project.run(project.write_data([1, 2, 3]))
+    evidence = Evidence(project.evidence)
+    evidence.log(evidence.ledger.get(0))
+    assert run("ledger", "verify") == 2
+    assert "entry 2 of the ledger repeats an earlier receipt" in capsys.readouterr().err
+
+
+def test_an_entry_that_is_no_receipt_is_reported(project, capsys):
+    project.run(project.write_data([1, 2, 3]))
+    Evidence(project.evidence).ledger.append(b"not a receipt")
+    assert run("ledger", "verify") == 2
+    assert "entry 2 of the ledger is no sound receipt" in capsys.readouterr().err

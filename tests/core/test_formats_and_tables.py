@@ -258,7 +258,7 @@ def test_the_limit_on_decoded_bytes_holds_for_text():
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b'{"a": 1}\n{"a": 1, "a": 2}\n', "line 2: the key 'a' occurs twice"),
+        (b'{"a": 1}\n{"a": 1, "a": 2}\n', "line 2: a key occurs twice"),
         (b'{"a": {"b": 1, "b": 2}}\n', "occurs twice"),
         (b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n", "line 1: nested too deeply"),
         (b'{"a": NaN}\n', "NaN is not JSON"),

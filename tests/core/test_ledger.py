@@ -472,14 +472,14 @@ def test_the_disk_is_asked_to_keep_an_entry_before_it_is_acknowledged(ledger, mo
     order, real = [], os.fsync
 
     def fsync(descriptor):
-        order.append(("log", os.fstat(descriptor).st_size, index_of(ledger).stat().st_size))
+        order.append((os.fstat(descriptor).st_size, index_of(ledger).stat().st_size))
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", fsync)
     before = index_of(ledger).stat().st_size
     ledger.append(b"x" * 100)
-    # The whole frame was there, and the index did not know it yet.
-    assert order == [("log", log_of(ledger).stat().st_size, before)]
+    # The whole frame was there before the index knew it, and then the index was kept as well.
+    assert order == [(log_of(ledger).stat().st_size, before), (before + 8, before + 8)]
     assert index_of(ledger).stat().st_size == before + 8
 
 

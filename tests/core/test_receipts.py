@@ -8,7 +8,7 @@ import json
 import os
 import stat
 import subprocess
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -67,7 +67,9 @@ def verdict(verdict=Verdict.WARN, **changes):
             "area.bad": Outcome.FAILED,
             "area.dark": Outcome.UNKNOWN,
         },
-        "waivers": (WaiverUse(check="area.dark", owner="ana", expires="2026-12-31"),),
+        "waivers": (
+            WaiverUse(check="area.dark", owner="ana", expires=date.fromisoformat("2026-12-31")),
+        ),
         "issued": NOW,
         "run": RUN,
     }

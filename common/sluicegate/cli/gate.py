@@ -20,6 +20,7 @@ from sluicegate.policy.model import Policy
 from sluicegate.receipts.keys import FileSigner, Signer, new_key_pair
 from sluicegate.stages.base import Field, Stage, stage_fields
 from sluicegate.stages.registry import build_stage, stage_names, stage_type
+from sluicegate.storage.local import write_atomically
 
 __all__ = ["add_gate", "add_secure"]
 
@@ -41,7 +42,11 @@ def add_gate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     stages = parser.add_subparsers(dest="stage", metavar="STAGE", required=True)
     for name in stage_names():
-        kind = stage_type(name)
+        try:
+            kind = stage_type(name)
+        except ConfigurationError as error:  # of another distribution: must not stop the rest
+            print(f"sluicegate: {error.what}", file=sys.stderr)
+            continue
         summary = (kind.__doc__ or "").strip().partition("\n")[0]
         stage = stages.add_parser(
             name,
@@ -106,6 +111,7 @@ def _add_field(group: argparse._ArgumentGroup, field: Field) -> None:
 
 
 def _run_gate(args: argparse.Namespace) -> int:
+    _forget_clearance(args.clearance_out)
     policy = _policy(args.policy)
     stage = _stage(args, policy)
     progress = Progress()
@@ -122,6 +128,7 @@ def _run_gate(args: argparse.Namespace) -> int:
 
 
 def _run_secure(args: argparse.Namespace) -> int:
+    _forget_clearance(args.clearance_out)
     policy = _policy(args.policy)
     signer, progress = _signer(args.key, policy), Progress()
     subject: SubjectSource = _subject(args.subject)
@@ -217,9 +224,20 @@ def _stage(args: argparse.Namespace, policy: Policy) -> Stage:
     raise ConfigurationError(f"the purpose {args.purpose!r} does not need {args.stage}")
 
 
+def _forget_clearance(path: str | None) -> None:
+    """Remove what an earlier run left: after a block, nothing may look like a clearance."""
+    if path:
+        try:
+            Path(path).unlink(missing_ok=True)
+            write_atomically(Path(path), b"")
+            Path(path).unlink()
+        except OSError as error:
+            raise ConfigurationError(f"cannot write {path}: {error.strerror}") from error
+
+
 def _write_clearance(path: str | None, clearance: Clearance | None) -> None:
     if path and clearance:
-        Path(path).write_text(json.dumps(clearance.to_json()) + "\n", encoding="utf-8")
+        write_atomically(Path(path), json.dumps(clearance.to_json()).encode() + b"\n")
 
 
 def _exit_code(outcome: GateOutcome) -> int:

@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sluicegate.canonical import Digest, Json, parse_json
-from sluicegate.clearance import admit
 from sluicegate.cli.terminal import PASSED, emit
-from sluicegate.errors import ClearanceRefused, ReceiptError, SluicegateError
+from sluicegate.errors import ClearanceRefused, LedgerError, ReceiptError, SluicegateError
 from sluicegate.evidence import Evidence, ReceiptRef
 from sluicegate.policy.load import load_policy
 from sluicegate.policy.model import Policy
 from sluicegate.receipts.statement import VerdictStatement
+from sluicegate.testimony import admit, authenticate
 
 __all__ = ["add_ledger", "add_report"]
 
@@ -59,7 +59,7 @@ def _open(args: argparse.Namespace) -> tuple[Policy, Evidence]:
 def _describe(ref: ReceiptRef, bundle: bytes, policy: Policy, now: datetime) -> dict[str, Json]:
     value: dict[str, Json] = {"index": ref.index, "digest": str(ref.digest)}
     try:
-        statement = admit(bundle, policy, now=now)
+        statement = admit(ref, bundle, policy, now=now).statement
     except (ReceiptError, ClearanceRefused) as error:
         return value | {"trusted": False, "why": error.what}
     value |= {
@@ -95,9 +95,25 @@ def _list(args: argparse.Namespace) -> int:
 def _verify(args: argparse.Namespace) -> int:
     policy, evidence = _open(args)
     state = evidence.ledger.verify()
-    now, trusted = datetime.now(UTC), 0
+    now, trusted, heard = datetime.now(UTC), 0, set[Digest]()
     for ref, bundle in evidence.receipts():
         trusted += bool(_describe(ref, bundle, policy, now)["trusted"])
+        try:
+            payload = authenticate(ref, bundle, policy).payload
+        except ClearanceRefused:
+            continue  # a sound receipt that this policy does not listen to
+        except ReceiptError as error:
+            raise LedgerError(
+                f"entry {ref.index} of the ledger is no sound receipt: {error.what}",
+                next_step="somebody other than a gate wrote to the ledger",
+            ) from error
+        if payload in heard:
+            raise LedgerError(
+                f"entry {ref.index} of the ledger repeats an earlier receipt",
+                next_step="somebody other than a gate wrote to the ledger; a repeated receipt "
+                "counts from its first entry",
+            )
+        heard.add(payload)
     if args.json:
         emit(
             {
@@ -149,14 +165,15 @@ def _statement(entry: str | None, policy: Policy, evidence: Evidence) -> Verdict
     if entry is not None:
         if not entry.isdecimal():
             raise SluicegateError(f"a ledger entry is a number, not {entry!r}")
-        found = admit(evidence.ledger.get(int(entry)), policy, now=now)
+        bundle = evidence.ledger.get(int(entry))
+        found = admit(ReceiptRef(int(entry), Digest.of(bundle)), bundle, policy, now=now).statement
         if not isinstance(found, VerdictStatement):
             raise SluicegateError(f"entry {entry} is a derivation, which has no report")
         return found
     newest = None
-    for _, bundle in evidence.receipts():
+    for ref, bundle in evidence.receipts():
         try:
-            statement = admit(bundle, policy, now=now)
+            statement = admit(ref, bundle, policy, now=now).statement
         except (ReceiptError, ClearanceRefused):
             continue
         newest = statement if isinstance(statement, VerdictStatement) else newest

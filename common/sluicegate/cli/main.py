@@ -15,7 +15,7 @@ from sluicegate.cli.ledger import add_ledger, add_report
 from sluicegate.cli.stages import add_stages
 from sluicegate.cli.terminal import COULD_NOT_CONCLUDE, report_failure
 from sluicegate.cli.verify import add_verify
-from sluicegate.errors import Decision, SluicegateError
+from sluicegate.errors import ConfigurationError, Decision, SluicegateError
 
 __all__ = ["main"]
 
@@ -41,9 +41,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Whatever goes wrong, the code is never 0, and never 1 unless something was decided.
     """
-    args = _parser().parse_args(argv)
+    args = argparse.Namespace(json=False)
+    try:
+        args = _parser().parse_args(argv)
+    except ConfigurationError as error:
+        return report_failure(error, as_json=False)
     try:
         return int(args.run(args))
+    except SystemExit:
+        print("sluicegate: could not conclude: something ended the process", file=sys.stderr)
+        return COULD_NOT_CONCLUDE
     except (Decision, SluicegateError) as error:
         return report_failure(error, as_json=getattr(args, "json", False))
     except KeyboardInterrupt:

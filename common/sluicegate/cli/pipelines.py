@@ -202,7 +202,8 @@ class Pipeline(ABC):
         shown = 0
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._finished or len(self._lines) > shown)
+                while not self._finished and len(self._lines) == shown:
+                    self._changed.wait()
                 fresh, finished = self._lines[shown:], self._finished
             for line in fresh:
                 print(line, flush=True)

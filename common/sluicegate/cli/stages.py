@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 from sluicegate.cli.terminal import PASSED, emit
+from sluicegate.errors import ConfigurationError
 from sluicegate.stages.base import stage_fields
 from sluicegate.stages.registry import stage_names, stage_type
 
@@ -26,7 +28,11 @@ def add_stages(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _run(args: argparse.Namespace) -> int:
     described: list[dict[str, Any]] = []
     for name in stage_names():
-        kind = stage_type(name)
+        try:
+            kind = stage_type(name)
+        except ConfigurationError as error:
+            print(f"sluicegate: {error.what}", file=sys.stderr)
+            continue
         described.append(
             {
                 "name": name,

@@ -246,6 +246,7 @@ def _write_offset(index: IO[bytes], number: int, offset: int) -> None:
     index.seek(number * _OFFSET.size)
     index.write(_OFFSET.pack(offset))
     index.flush()
+    os.fsync(index.fileno())
 
 
 def _chain(before: bytes, entry: bytes) -> bytes:

@@ -29,6 +29,8 @@ class Judgement:
     """One sentence for each check that did not pass, worst first."""
     waivers: tuple[Waiver, ...] = ()
     """Waivers that changed the verdict."""
+    warned: tuple[str, ...] = ()
+    """Ids of checks that are let pass with a warning, sorted."""
     rows: tuple[RowId, ...] = ()
     """Rows to set aside, sorted; only with a quarantine verdict."""
     files: tuple[str, ...] = ()
@@ -51,13 +53,15 @@ def decide(
     rules = policy.rules_for(stage)
     total = int(report.metrics.get("rows", 0))
     judged: list[tuple[Verdict, str]] = []
-    used: list[Waiver] = []
+    used: dict[Waiver, None] = {}
+    warned: set[str] = set()
     rows: set[RowId] = set()
     paths: set[str] = set()
+    pooled = _pool_rows(report)
     for check in report.checks:
         if check.outcome is Outcome.PASSED:
             continue
-        verdict, reason = _judge(check, rules, total)
+        verdict, reason = _judge(check, rules, pooled[check.id], total)
         waiver = _waiver(check, policy, subject)
         if waiver is not None and verdict is not Verdict.WARN:
             if now.date() > waiver.expires:
@@ -65,11 +69,13 @@ def decide(
             else:
                 verdict = Verdict.WARN
                 reason += f" (waived by {waiver.owner} until {waiver.expires})"
-                used.append(waiver)
+                used[waiver] = None
         if verdict is Verdict.QUARANTINE:
             for finding in check.findings:
                 rows.update(finding.rows)
                 paths.update(finding.files)
+        if verdict is Verdict.WARN:
+            warned.add(check.id)
         judged.append((verdict, reason))
     rows = {row for row in rows if row.file not in paths}
     limit = rules.quarantine_at_most
@@ -87,12 +93,22 @@ def decide(
         verdict=worst,
         reasons=tuple(reason for _, reason in judged),
         waivers=tuple(used),
+        warned=tuple(sorted(warned)),
         rows=tuple(sorted(rows)) if aside else (),
         files=tuple(sorted(paths)) if aside else (),
     )
 
 
-def _judge(check: Check, rules: StageRules, total: int) -> tuple[Verdict, str]:
+def _pool_rows(report: Report) -> dict[str, int]:
+    """Count the rows of each check id: one question asked of many columns is one question."""
+    rows: dict[str, set[RowId]] = {}
+    for check in report.checks:
+        known = rows.setdefault(check.id, set())
+        known.update(row for finding in check.findings for row in finding.rows)
+    return {name: len(found) for name, found in rows.items()}
+
+
+def _judge(check: Check, rules: StageRules, pooled: int, total: int) -> tuple[Verdict, str]:
     name = f"{check.id} of {check.target}" if check.target else check.id
     if check.outcome is Outcome.UNKNOWN:
         return Verdict.INCONCLUSIVE, f"{name}: could not tell: {check.reason}"
@@ -102,7 +118,7 @@ def _judge(check: Check, rules: StageRules, total: int) -> tuple[Verdict, str]:
     if (others := len(check.findings) - 1) > 0:
         reason += f" (and {others} more findings; {len(rows)} rows in all)"
     only_rows = all(finding.rows and not finding.files for finding in check.findings)
-    if rule.tolerate and only_rows and rule.tolerate.holds(len(rows), total):
+    if rule.tolerate and only_rows and rule.tolerate.holds(pooled, total):
         return Verdict.WARN, f"{reason} (tolerated: at most {rule.tolerate})"
     nameless = any(not finding.rows and not finding.files for finding in check.findings)
     if rule.action is Verdict.QUARANTINE and nameless:

@@ -153,19 +153,39 @@ class TrustedKey:
     not_after: datetime | None = None
 
     def check(self, stage: str, *, issued: datetime, now: datetime) -> None:
-        """Return if this key may sign for ``stage``.
-
-        A key that has expired proves nothing any more: whoever got hold of it can write any
-        date into a receipt. So it must be valid now, and when the receipt was issued.
+        """Return if this key may sign for ``stage``, now and when the receipt was issued.
 
         Raises:
             ClearanceRefused: it may not, or not any more, or not yet.
         """
-        if stage not in self.stages and "*" not in self.stages:
+        self.check_stage(stage)
+        self.check_time(issued=issued, now=now)
+
+    def may_sign(self, stage: str) -> bool:
+        """Return whether this key is trusted for ``stage``."""
+        return stage in self.stages or "*" in self.stages
+
+    def check_stage(self, stage: str) -> None:
+        """Return if this key is trusted for ``stage``.
+
+        Raises:
+            ClearanceRefused: it is not.
+        """
+        if not self.may_sign(stage):
             raise ClearanceRefused(
                 f"key {self.name!r} is not trusted for {stage}, only for {', '.join(self.stages)}",
                 next_step="sign with the right key, or list the stage under `keys` in the policy",
             )
+
+    def check_time(self, *, issued: datetime, now: datetime) -> None:
+        """Return if this key is valid now, and was when the receipt was issued.
+
+        A key that has expired proves nothing any more: whoever got hold of it can write any
+        date into a receipt.
+
+        Raises:
+            ClearanceRefused: not any more, or not yet.
+        """
         for moment, when in ((issued, "when the receipt was issued"), (now, "now")):
             if self.not_before and moment < self.not_before:
                 raise ClearanceRefused(f"key {self.name!r} is not valid yet {when}")
@@ -239,14 +259,13 @@ class Policy:
         trusted keys can forge every receipt, so binding them would prove nothing, and a
         rotation would void all receipts.
         """
+        stages = {need.stage.name for item in self.purposes.values() for need in item.requirements}
+        stages |= set(self.rules)
         return Digest.of_json(
             {
                 "purposes": {name: need.to_json() for name, need in self.purposes.items()},
-                "rules": {
-                    name: rules.to_json()
-                    for name, rules in self.rules.items()
-                    if rules != StageRules()  # written out or left out, defaults are the same
-                },
+                # Defaults count as if they were written out: a release may change them.
+                "rules": {name: self.rules_for(name).to_json() for name in sorted(stages)},
                 "waivers": [waiver.to_json() for waiver in self.waivers],
             }
         )

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Final
 
 from sluicegate.canonical import Digest, Json, canonical_json, parse_json
@@ -112,12 +112,12 @@ class WaiverUse:
 
     check: str
     owner: str
-    expires: str
-    """ISO date; the waiver holds through that day (UTC)."""
+    expires: date
+    """The waiver holds through that day (UTC)."""
 
     def to_json(self) -> dict[str, Json]:
         """Return the JSON form."""
-        return {"check": self.check, "owner": self.owner, "expires": self.expires}
+        return {"check": self.check, "owner": self.owner, "expires": self.expires.isoformat()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +138,18 @@ class VerdictStatement:
     waivers: tuple[WaiverUse, ...]
     issued: datetime
     run: RunIdentity
+    warned: tuple[str, ...] = ()
+    """Ids of the checks that failed and were let pass with a warning, sorted."""
+    invocation: str = ""
+    """Different for each run of a gate, so that a copy of a receipt is known as one."""
+
+    @property
+    def unreserved(self) -> bool:
+        """Whether nothing that was wrong stays in the subject, or in its remainder.
+
+        A warning stays: rows that a rule tolerates can be a larger share of the remainder.
+        """
+        return not self.warned and self.verdict is not Verdict.WARN
 
     @staticmethod
     def worst_outcomes(report: Report) -> dict[str, Outcome]:
@@ -162,6 +174,7 @@ class VerdictStatement:
             "stage": self.stage,
             "verdict": self.verdict.value,
             "issuedAt": _write_time(self.issued),
+            "invocationId": self.invocation,
             "run": self.run.to_json(),
         }
         if by_outcome[Outcome.UNKNOWN]:
@@ -184,7 +197,7 @@ class VerdictStatement:
                     {"name": "report", "digest": {"sha256": self.report.hex}},
                 ],
                 "passedTests": by_outcome[Outcome.PASSED],
-                "warnedTests": [],
+                "warnedTests": list(self.warned),
                 "failedTests": by_outcome[Outcome.FAILED],
             },
         }
@@ -220,6 +233,8 @@ class VerdictStatement:
                 report=Digest(report["digest"]["sha256"]),
                 verdict=verdict,
                 checks=checks,
+                warned=tuple(_texts(predicate["warnedTests"])),
+                invocation=_text(notes["invocationId"]),
                 waivers=tuple(_waiver(item) for item in notes.get("waivers", [])),
                 issued=_read_time(notes["issuedAt"]),
                 run=_run(notes["run"]),
@@ -247,6 +262,8 @@ class DerivationStatement:
     issued: datetime
     run: RunIdentity
 
+    invocation: str = ""
+    """Different for each run of a gate, so that a copy of a receipt is known as one."""
     stage: str = DERIVATION
 
     def to_json(self) -> dict[str, Json]:
@@ -267,7 +284,10 @@ class DerivationStatement:
                 },
                 "runDetails": {
                     "builder": {"id": _BUILDER},
-                    "metadata": {"finishedOn": _write_time(self.issued)},
+                    "metadata": {
+                        "invocationId": self.invocation,
+                        "finishedOn": _write_time(self.issued),
+                    },
                     "byproducts": [self.set_aside.to_json()],
                 },
             },
@@ -295,6 +315,7 @@ class DerivationStatement:
                 rows=_count(parameters["rows"]),
                 files=_count(parameters["files"]),
                 issued=_read_time(details["metadata"]["finishedOn"]),
+                invocation=_text(details["metadata"]["invocationId"]),
                 run=_run(definition["internalParameters"]["run"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -361,7 +382,9 @@ def _read_time(text: Json) -> datetime:
 
 def _waiver(value: Json) -> WaiverUse:
     return WaiverUse(
-        check=_text(value["check"]), owner=_text(value["owner"]), expires=_text(value["expires"])
+        check=_text(value["check"]),
+        owner=_text(value["owner"]),
+        expires=date.fromisoformat(_text(value["expires"])),
     )
 
 

@@ -86,9 +86,15 @@ class Stage(Protocol):
     """Kebab-case verb phrase; stable: policies and receipts use it."""
     version: ClassVar[str]
     """Raised whenever the same input could get another report."""
-    hereditary: ClassVar[bool]
-    """Whether a data set without this risk has no subset of rows or files with it. Then a
-    receipt for a data set also speaks for what remains after rows are set aside."""
+
+    @property
+    def hereditary(self) -> bool:
+        """Whether a data set without this risk has no subset of rows or files with it.
+
+        Then a receipt for a data set also speaks for what remains after rows are set aside.
+        A class variable will do where it does not depend on the configuration.
+        """
+        ...
 
     # A stage may also declare `check_ids: ClassVar[tuple[str, ...]]`, the ids of its checks
     # (`*` for any text): then a misspelt id in a policy's rules is an error, not a silence.

@@ -50,7 +50,7 @@ def stage_type(name: str) -> type[Stage]:
     module, _, attribute = target.partition(":")
     try:
         kind = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # whatever a foreign module does when it is imported
         raise ConfigurationError(f"the stage {name!r} cannot be imported from {target}") from error
     if not isinstance(kind, type) or getattr(kind, "name", None) != name:
         raise ConfigurationError(f"{target} is not a stage named {name!r}")

@@ -17,6 +17,9 @@ from sluicegate.errors import SubjectError
 
 __all__ = ["SubjectUri", "check_member_path"]
 
+_CONTAINER_SCHEMES: Final = ("abfs", "abfss", "wasb", "wasbs")
+"""Azure writes container@account, where others write user@host."""
+
 _SCHEME: Final = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 _QUOTED: Final = str.maketrans({"%": "%25", "?": "%3F", "#": "%23"})
 """What a ``file`` URI must not hold as it stands; all else stays readable."""
@@ -51,7 +54,8 @@ class SubjectUri:
         if scheme == "file":
             return cls("file", _absolute(_local_path(raw[match.end() :])))
         rest = raw[match.end() :].rstrip("/")
-        if "@" in rest.partition("/")[0]:
+        user = rest.partition("/")[0].rpartition("@")[0]
+        if user and (scheme not in _CONTAINER_SCHEMES or ":" in user):
             raise SubjectError(
                 f"the {scheme}:// subject carries credentials before the host",
                 next_step="take them out of the URI; give them to the client's own configuration",
@@ -66,6 +70,12 @@ class SubjectUri:
     def __str__(self) -> str:
         path = self.path.translate(_QUOTED) if self.scheme == "file" else self.path
         return f"{self.scheme}://{path}"
+
+    def resolved(self) -> SubjectUri:
+        """Return where a local subject really lies, if links lead to it."""
+        if self.scheme != "file":
+            return self
+        return SubjectUri("file", os.path.realpath(self.path))
 
     @property
     def name(self) -> str:

@@ -42,7 +42,8 @@ class ScanForPoisoning:
     Rows without an acceptable label are reported and not examined further. Classes with
     fewer different rows than folds are not examined, and the answer about them is unknown.
 
-    The stage is hereditary: poison is a property of rows, and removing rows adds none.
+    The stage is hereditary: poison is a property of rows, and removing rows adds none. With
+    ``expected_labels`` it is not: removing rows can empty a class.
 
     Not seen: clean-label attacks, triggers that blend into many columns, a trigger in data
     whose other columns say nothing about the label, and poison that holds most of a class.
@@ -53,7 +54,6 @@ class ScanForPoisoning:
 
     name: ClassVar[str] = "scan-for-poisoning"
     version: ClassVar[str] = "1"
-    hereditary: ClassVar[bool] = True
     check_ids: ClassVar[tuple[str, ...]] = (
         "poisoning.labels_expected",
         "poisoning.label_issues",
@@ -115,6 +115,11 @@ class ScanForPoisoning:
                 f"{len(self.probabilities)} probability columns for {expected} expected labels",
                 next_step="name one column for each expected label, in sorted order",
             )
+
+    @property
+    def hereditary(self) -> bool:
+        """Whether a verdict on a data set speaks for its subsets; see the class."""
+        return not self.expected_labels
 
     def run(self, snapshot: Snapshot, context: Context) -> Report:
         """Scan all rows of the snapshot.

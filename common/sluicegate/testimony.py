@@ -1,0 +1,277 @@
+"""What a ledger says about a subject, to somebody who judges by a policy.
+
+Receipts speak *for* a subject and *against* it, and not by the same rules:
+
+* **For**: signed by a key that the policy trusts for that stage, now and when it was
+  issued; made under these very rules; not from the future; no waiver behind it has run out;
+  fresh enough.
+* **Against**: signed by such a key under these rules. Neither an expired key nor a waiver
+  that ran out silences a "no".
+
+What counts is the *first* time that a statement was logged. Whoever may append to the
+ledger can append an old receipt again; that makes it no newer.
+
+A verdict speaks for a subject if it is about exactly its bytes. Where a stage is hereditary,
+an unreserved verdict about an ancestor speaks as well, along derivations: each signed by a
+key that may also sign the verdict it rests on. And any newer verdict of that stage that does
+not clear, about the subject or an ancestor in that line, takes it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from sluicegate.canonical import Digest
+from sluicegate.errors import ClearanceRefused, ReceiptError
+from sluicegate.evidence import Evidence, ReceiptRef
+from sluicegate.model import Verdict
+from sluicegate.policy.model import Policy, Purpose, Requirement, TrustedKey
+from sluicegate.receipts.bundle import Bundle
+from sluicegate.receipts.statement import (
+    DerivationStatement,
+    Statement,
+    VerdictStatement,
+    parse_statement,
+)
+
+__all__ = ["Testimony", "Witnessed", "admit", "authenticate"]
+
+_CLOCK_SKEW: Final = timedelta(minutes=5)
+"""Between the clocks of workers; also what Kerberos allows by default (RFC 4120, 3.1.3)."""
+_REASONS: Final = 5
+"""How many reasons a refusal names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Witnessed:
+    """A statement that a key of the policy signed, where it was first logged."""
+
+    ref: ReceiptRef
+    statement: Statement
+    key: TrustedKey
+    payload: Digest
+    """SHA-256 of the signed payload: the same for every copy, however it is wrapped."""
+    objection: str = ""
+    """Why it cannot speak for a subject (any more); it may still speak against one."""
+
+
+def authenticate(ref: ReceiptRef, bundle: bytes, policy: Policy) -> Witnessed:
+    """Return what a receipt says, if a key that may say so signed it under these rules.
+
+    Raises:
+        ReceiptError: malformed, or the signature does not verify.
+        ClearanceRefused: the policy does not trust the key for this, or other rules.
+    """
+    parsed = Bundle.parse(bundle)
+    key = policy.key(parsed.hint)
+    payload = parsed.verify(lambda _: key.key)
+    statement = parse_statement(payload)
+    key.check_stage(statement.stage)
+    if isinstance(statement, VerdictStatement) and statement.policy != policy.digest:
+        raise ClearanceRefused(
+            f"the verdict of {statement.stage} was made under other rules: expected policy "
+            f"{policy.digest.short}, found {statement.policy.short}",
+            next_step=f"{policy.source} changed after the gate ran, or the gate used another "
+            "policy; review the change, then run the gates again",
+        )
+    return Witnessed(ref=ref, statement=statement, key=key, payload=Digest.of(payload))
+
+
+def admit(ref: ReceiptRef, bundle: bytes, policy: Policy, *, now: datetime) -> Witnessed:
+    """Return what a receipt says, if it can speak for a subject now.
+
+    Raises:
+        ReceiptError: malformed, or the signature does not verify.
+        ClearanceRefused: key, rules, date or waivers speak against it.
+    """
+    witnessed = authenticate(ref, bundle, policy)
+    _check_current(witnessed, now)
+    return witnessed
+
+
+def _check_current(witnessed: Witnessed, now: datetime) -> None:
+    statement = witnessed.statement
+    witnessed.key.check_time(issued=statement.issued, now=now)
+    if statement.issued > now + _CLOCK_SKEW:
+        raise ClearanceRefused(
+            f"a receipt for {statement.stage} was issued in the future: {statement.issued}",
+            next_step="check the clocks of the workers",
+        )
+    for waiver in statement.waivers if isinstance(statement, VerdictStatement) else ():
+        if now.date() > waiver.expires:
+            raise ClearanceRefused(
+                f"the verdict of {statement.stage} rests on a waiver of {waiver.check} by "
+                f"{waiver.owner}, which expired on {waiver.expires}",
+                next_step="mend what was waived, or renew the waiver; run the gate again",
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Verdict:
+    """A witnessed verdict."""
+
+    at: Witnessed
+    says: VerdictStatement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """A derivation with the verdict that it rests on."""
+
+    at: Witnessed
+    says: DerivationStatement
+    verdict: _Verdict
+
+
+class Testimony:
+    """All statements of a ledger that a policy listens to, in order."""
+
+    def __init__(self, evidence: Evidence, policy: Policy, now: datetime) -> None:
+        """Read the ledger once.
+
+        Raises:
+            LedgerError: the ledger is damaged.
+        """
+        self._now = now
+        self._verdicts: list[_Verdict] = []
+        self._derivations: list[tuple[Witnessed, DerivationStatement]] = []
+        self._ignored: list[str] = []
+        heard: set[Digest] = set()
+        self._payloads: dict[Digest, Digest] = {}
+        """The payload of each bundle by the bundle's digest; copies differ in signature."""
+        for ref, bundle in evidence.receipts():
+            try:
+                witnessed = authenticate(ref, bundle, policy)
+            except (ReceiptError, ClearanceRefused) as error:
+                self._ignored.append(f"ledger entry {ref.index}: {error.what}")
+                continue
+            if witnessed.payload not in heard:
+                heard.add(witnessed.payload)
+                self._hear(witnessed)
+            self._payloads[ref.digest] = witnessed.payload
+
+    def _hear(self, witnessed: Witnessed) -> None:
+        try:
+            _check_current(witnessed, self._now)
+        except ClearanceRefused as error:
+            witnessed = replace(witnessed, objection=error.what)
+        statement = witnessed.statement
+        if isinstance(statement, VerdictStatement):
+            self._verdicts.append(_Verdict(at=witnessed, says=statement))
+        else:
+            self._derivations.append((witnessed, statement))
+
+    def require(
+        self, purpose: Purpose, digest: Digest, *, only: frozenset[Digest] | None = None
+    ) -> list[Witnessed]:
+        """Return the receipts by which a subject meets a purpose.
+
+        Args:
+            purpose: what it is for.
+            digest: digest of the subject.
+            only: payloads of the receipts that may speak for it; None for all. What speaks
+                against it is never left out.
+
+        Raises:
+            ClearanceRefused: a stage has no verdict that speaks for the subject.
+        """
+        line = self._line_of_descent(digest, only)
+        chosen = [part for step in line.values() for part in (step.verdict.at, step.at)]
+        chosen += [
+            self._satisfy(need, purpose, digest, line, only) for need in purpose.requirements
+        ]
+        return list({part.payload: part for part in chosen}.values())
+
+    def _line_of_descent(
+        self, digest: Digest, only: frozenset[Digest] | None
+    ) -> dict[Digest, _Step]:
+        """Map each subject in the line, the youngest first, to the step that made it."""
+        line: dict[Digest, _Step] = {}
+        while digest not in line:
+            steps = [
+                step
+                for step in self._steps_to(digest)
+                if not step.at.objection
+                and _allowed(step.at, only)
+                and _allowed(step.verdict.at, only)
+            ]
+            if not steps:
+                break
+            line[digest] = steps[-1]
+            digest = steps[-1].says.parent.digest
+        return line
+
+    def _steps_to(self, digest: Digest) -> list[_Step]:
+        """Return the derivations that made a subject and rest on a verdict, oldest first."""
+        return [
+            _Step(at=at, says=says, verdict=verdict)
+            for at, says in self._derivations
+            if says.subject.digest == digest
+            for verdict in self._verdicts
+            if verdict.at.payload == self._payloads.get(says.verdict_receipt)
+            and verdict.says.verdict is Verdict.QUARANTINE
+            and verdict.says.subject.digest == says.parent.digest
+            and at.key.may_sign(verdict.says.stage)
+        ]
+
+    def _satisfy(
+        self,
+        need: Requirement,
+        purpose: Purpose,
+        digest: Digest,
+        line: Mapping[Digest, _Step],
+        only: frozenset[Digest] | None,
+    ) -> Witnessed:
+        """Return the newest verdict that meets one requirement."""
+        stage = need.stage
+        line_digests = {digest, *(step.says.parent.digest for step in line.values())}
+        speaking = line_digests if stage.hereditary else {digest}
+        # Another run of the same quarantine, with the same remainder, changes nothing.
+        in_line = (
+            {step.verdict.at.payload for young in line for step in self._steps_to(young)}
+            if stage.hereditary
+            else set()
+        )
+        near: list[str] = []
+        others = 0
+        for verdict in reversed(self._verdicts):
+            says, entry = verdict.says, f"entry {verdict.at.ref.index}"
+            if says.stage != stage.name:
+                continue
+            if says.subject.digest not in speaking:
+                others += 1
+            elif says.configuration != need.configuration:
+                near.append(f"{entry} is for another configuration of the stage")
+            elif not says.verdict.clears and verdict.at.payload not in in_line:
+                near.append(f"{entry} says {says.verdict.value}")
+                break  # the newest word counts, not the kindest
+            elif reservation := self._reservation(verdict, purpose, digest):
+                near.append(f"{entry} {reservation}")
+            elif _allowed(verdict.at, only):
+                return verdict.at
+        if others:
+            near.append(f"{others} receipts are about other data")
+        raise ClearanceRefused(
+            f"{purpose.name!r} needs {stage.name}, and no receipt for it speaks for "
+            f"{digest.short}"
+            + "".join(f"; {reason}" for reason in [*near, *self._ignored][:_REASONS]),
+            next_step=f"run the gate {stage.name} on exactly these bytes",
+        )
+
+    def _reservation(self, verdict: _Verdict, purpose: Purpose, digest: Digest) -> str:
+        """Return why a verdict that clears does not speak for the subject, or nothing."""
+        says = verdict.says
+        if verdict.at.objection:
+            return f"does not count: {verdict.at.objection}"
+        if purpose.max_age and self._now - says.issued > purpose.max_age:
+            return f"is of {says.issued:%Y-%m-%d %H:%M}, older than {purpose.max_age}"
+        if says.subject.digest != digest and not says.unreserved:
+            return "has warnings, and is about what this was taken from"
+        return ""
+
+
+def _allowed(witnessed: Witnessed, only: frozenset[Digest] | None) -> bool:
+    return only is None or witnessed.payload in only
