@@ -30,7 +30,7 @@ def prepare() -> tuple[str, Clearance]:
 
 
 @flow
-def gate_marked_completed(raw: str, _clearance: Clearance) -> None:
+def gate_marked_completed(raw: str, clearance: Clearance) -> None:  # noqa: ARG001
     """Set a gate's task run to Completed by hand, and train on what was ingested."""
     stage = load_policy().purpose("train").requirements[-1].stage
     state = gate(stage, raw, return_state=True)
@@ -40,7 +40,7 @@ def gate_marked_completed(raw: str, _clearance: Clearance) -> None:
 
 
 @flow
-def receipt_edited(_raw: str, clearance: Clearance) -> None:
+def receipt_edited(raw: str, clearance: Clearance) -> None:  # noqa: ARG001
     """Rewrite the verdict in a receipt's file."""
     evidence = Evidence(load_policy().evidence)
     path = evidence.receipt_path(clearance.receipts[0].digest)
