@@ -38,7 +38,8 @@ class GateOperator(BaseOperator):
 
     Raises:
         AirflowFailException: the gate blocked. Never retried.
-        SluicegateError: could not conclude. Retried as the task says; stops the DAG.
+        SluicegateError: could not conclude. Retried as the task says, unless the configuration
+            is wrong; stops the DAG.
         ValueError: when the DAG is parsed, if ``default_args`` sets a parameter of the gate.
     """
 

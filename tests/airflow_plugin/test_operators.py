@@ -169,6 +169,8 @@ def test_a_fault_stays_an_ordinary_exception_that_airflow_may_retry(
 def test_the_policy_of_a_gate_is_the_one_named_at_the_task(
     sdk: Any, project: Project, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from airflow.sdk.exceptions import AirflowFailException
+
     from sluicegate_airflow import GateOperator
 
     monkeypatch.setenv("SLUICEGATE_POLICY", "/nowhere/policy.yaml")
@@ -177,7 +179,7 @@ def test_the_policy_of_a_gate_is_the_one_named_at_the_task(
         task_id="gate", stage=FlagNegatives(), subject=subject, policy=project.policy
     )
     assert gate.execute(context)["receipts"]
-    with pytest.raises(PolicyError):
+    with pytest.raises(AirflowFailException, match="cannot read the policy"):
         GateOperator(task_id="gate", stage=FlagNegatives(), subject=subject).execute(context)
 
 
