@@ -381,7 +381,7 @@ class _Engine:
         )
         logged = [*logged, (self._log(derivation), derivation)]
         cleared = _with_clearance(outcome, split.remainder, logged, split.set_aside)
-        again = self._to_examine_again(stage, logged)
+        again = self._to_examine_again(stage, outcome.statement, logged)
         if again and round_number >= _MAX_ROUNDS:
             raise StageError(
                 f"{snapshot.uri} does not settle: its remainder was quarantined "
@@ -390,8 +390,13 @@ class _Engine:
             )
         return self._examine_again(cleared, again, split.remainder, logged, round_number)
 
-    def _to_examine_again(self, stage: Stage, logged: _Earlier) -> list[Stage]:
-        """Return the stages whose verdict on the whole does not speak for the remainder."""
+    def _to_examine_again(
+        self, stage: Stage, verdict: VerdictStatement, logged: _Earlier
+    ) -> list[Stage]:
+        """Return the stages whose verdict on the whole does not speak for the remainder.
+
+        Those of the policy that were asked before, and the one that set something aside.
+        """
         stages: dict[tuple[str, Digest], Stage] = {}
         for _, statement in logged:
             if not isinstance(statement, VerdictStatement):
@@ -400,9 +405,8 @@ class _Engine:
             found = self.policy.find_stage(name, configured)
             if found is not None and not (found.hereditary and statement.unreserved):
                 stages[name, configured] = found
-        last = logged[-2][1]  # the verdict that this quarantine rests on
-        if isinstance(last, VerdictStatement) and not (stage.hereditary and last.unreserved):
-            stages.setdefault((stage.name, last.configuration), stage)
+        if not (stage.hereditary and verdict.unreserved):
+            stages[stage.name, verdict.configuration] = stage
         return list(stages.values())
 
     def _examine_again(

@@ -175,6 +175,7 @@ def test_without_a_policy_a_gate_still_examines_but_clears_nothing(tmp_path, mon
     pd.DataFrame({"value": [1, 2, 3]}).to_parquet("data.parquet")
     assert run("gate", "flag-negatives", "data.parquet") == 0
     assert "no policy trusts yet" in capsys.readouterr().err
+    assert (tmp_path / ".sluicegate/.gitignore").read_text() == "*\n"
     assert run("gate", "flag-negatives", "data.parquet") == 0
     assert run("verify", "data.parquet", "--purpose", "train") == 2
 
@@ -291,3 +292,10 @@ def test_an_entry_that_is_no_receipt_is_reported(project, capsys):
     Evidence(project.evidence).ledger.append(b"not a receipt")
     assert run("ledger", "verify") == 2
     assert "entry 2 of the ledger is no sound receipt" in capsys.readouterr().err
+
+
+def test_init_with_a_suite_that_is_not_there_changes_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run("init", ".", "--suite", "suite.json") == 2
+    assert "there is no suite" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

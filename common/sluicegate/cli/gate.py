@@ -11,13 +11,14 @@ from typing import Any
 
 from sluicegate.canonical import parse_json
 from sluicegate.clearance import Clearance, SubjectSource
+from sluicegate.cli.init import make_key
 from sluicegate.cli.terminal import COULD_NOT_CONCLUDE, NOT_CLEARED, PASSED, Progress, emit
 from sluicegate.errors import ConfigurationError, PolicyError
 from sluicegate.gate import GateOutcome, default_key_path, key_password, load_signer, run_gate
 from sluicegate.model import Verdict
 from sluicegate.policy.load import default_policy, find_policy, load_policy
 from sluicegate.policy.model import Policy
-from sluicegate.receipts.keys import FileSigner, Signer, new_key_pair
+from sluicegate.receipts.keys import FileSigner, Signer
 from sluicegate.stages.base import Field, Stage, stage_fields
 from sluicegate.stages.registry import build_stage, stage_names, stage_type
 from sluicegate.storage.local import write_atomically
@@ -183,7 +184,7 @@ def _signer(named: str | None, policy: Policy) -> Signer:
         return FileSigner.load(Path(named), key_password())
     private = default_key_path(policy.evidence)
     if policy.source == default_policy(Path()).source and not private.exists():
-        new_key_pair(private, private.with_name("signing.pub.pem"), password=key_password())
+        make_key(policy.evidence, private.with_name("signing.pub.pem"))
         print(f"sluicegate: made a key that no policy trusts yet: {private}", file=sys.stderr)
     return load_signer(policy)
 

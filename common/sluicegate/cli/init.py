@@ -15,7 +15,7 @@ from sluicegate.policy.load import load_policy
 from sluicegate.receipts.keys import new_key_pair
 from sluicegate.storage.local import write_atomically
 
-__all__ = ["add_init"]
+__all__ = ["add_init", "make_key"]
 
 _POLICY: Final = """\
 # What has to be true of data before it is used, and who may say so.
@@ -73,13 +73,15 @@ def _run(args: argparse.Namespace) -> int:
     policy = folder / "policy.yaml"
     if os.path.lexists(policy):
         raise ConfigurationError(f"{policy} exists", next_step="nothing was changed")
-    private, public = default_key_path(folder / ".sluicegate"), folder / "keys" / "gates.pub.pem"
-    new_key_pair(private, public, password=key_password())
+    if args.suite and not (folder / args.suite).is_file():
+        raise ConfigurationError(
+            f"there is no suite {folder / args.suite}", next_step="nothing was changed"
+        )
+    public = folder / "keys" / "gates.pub.pem"
+    private = make_key(folder / ".sluicegate", public)
     suite = _SUITE.format(suite=_quote(args.suite)) if args.suite else _NO_SUITE
     content = _POLICY.format(label=_quote(args.label), suite=suite)
     write_atomically(policy, content.encode())
-    ignore = folder / ".sluicegate" / ".gitignore"
-    write_atomically(ignore, b"*\n")
     load_policy(policy)
     if args.json:
         emit({"policy": str(policy), "private_key": str(private), "public_key": str(public)})
@@ -89,6 +91,18 @@ def _run(args: argparse.Namespace) -> int:
         print(f"private key  {private}  (only the gates may read it)")
         print(f"next: edit {policy.name}, then `sluicegate secure SUBJECT --purpose train`")
     return PASSED
+
+
+def make_key(evidence: Path, public: Path) -> Path:
+    """Make a signing key in an evidence folder that git ignores; return the private file.
+
+    Raises:
+        KeyFileError: there is one already.
+    """
+    private = default_key_path(evidence)
+    new_key_pair(private, public, password=key_password())
+    write_atomically(evidence / ".gitignore", b"*\n")
+    return private
 
 
 def _quote(text: str) -> str:
