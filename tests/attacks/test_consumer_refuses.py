@@ -591,3 +591,36 @@ def test_what_is_copied_out_does_not_mix_with_what_was_there(scene, cleared, tmp
     (target / "left-over.parquet").write_bytes(b"x")
     with pytest.raises(ConfigurationError, match="not empty"):
         scene.open(cleared).copy_to(target)
+
+
+@pytest.mark.parametrize(
+    ("days", "change", "why"),
+    [
+        (-1, "", "issued in the future"),
+        (2, "", r"waiver of toy\.sign by ann, which expired"),
+        (0, "    not_after: 2020-01-01\n", "expired on 2020-01-01"),
+    ],
+)
+def test_what_refuses_a_clearance_refuses_a_search_by_bytes_as_well(scene, days, change, why):
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).date().isoformat()
+    waiver = WAIVER.format(expires=tomorrow)
+    scene.write_policy(POLICY + waiver)
+    clearance = scene.run(scene.write_data(QUARANTINED)).clearance
+    scene.open(scene.data)
+    scene.write_policy(POLICY + change + waiver)
+    for subject in (clearance, scene.data):
+        with pytest.raises(ClearanceRefused, match=why):
+            scene.open(subject, now=datetime.now(UTC) + timedelta(days=days))
+
+
+def test_a_verdict_with_warnings_does_not_speak_for_the_remainder(scene):
+    """So the gate asks again about the remainder, and the consumer needs that answer."""
+    scene.write_policy(
+        POLICY + "rules:\n  flag-negatives:\n    checks: {toy.forbidden: {failed: warn}}\n"
+    )
+    clearance = scene.run(scene.write_data([1, 2, -999, 4, 5, 6])).clearance
+    verdict, derivation, again, count = clearance.receipts
+    scene.open(clearance)
+    with pytest.raises(ClearanceRefused, match="has warnings, and is about what this was taken"):
+        scene.open(dataclasses.replace(clearance, receipts=(verdict, derivation, count)))
+    assert again not in (verdict, derivation, count)
