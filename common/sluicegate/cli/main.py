@@ -11,6 +11,7 @@ from importlib.metadata import version
 from sluicegate.cli.demo import add_demo
 from sluicegate.cli.gate import add_gate, add_secure
 from sluicegate.cli.init import add_init
+from sluicegate.cli.labels import add_scan_labels
 from sluicegate.cli.ledger import add_ledger, add_report
 from sluicegate.cli.stages import add_stages
 from sluicegate.cli.terminal import COULD_NOT_CONCLUDE, report_failure
@@ -84,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         add_report,
         add_ledger,
         add_stages,
+        add_scan_labels,
         add_demo,
     ):
         add(commands)
