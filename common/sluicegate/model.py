@@ -15,6 +15,7 @@ from itertools import groupby
 from typing import Final
 
 from sluicegate.canonical import Json
+from sluicegate.figures import Figure
 
 __all__ = [
     "Check",
@@ -218,18 +219,23 @@ class Report:
     """Numbers worth keeping: counts, scores, rates."""
     tables: Mapping[str, tuple[Mapping[str, Json], ...]] = field(default_factory=dict)
     """Named tables for people and for tools: each row maps column names to scalars."""
+    figures: tuple[Figure, ...] = ()
+    """Figures for people, in order. Those that quote data only if the policy allows samples."""
 
     def __post_init__(self) -> None:
         if not self.checks:
             raise ValueError("a report without checks would say that nothing is a pass")
 
     def to_json(self) -> dict[str, Json]:
-        """Return the JSON form."""
-        return {
+        """Return the JSON form; ``figures`` only where there are any."""
+        value: dict[str, Json] = {
             "checks": [check.to_json() for check in self.checks],
             "metrics": dict(self.metrics),
             "tables": {name: [dict(row) for row in rows] for name, rows in self.tables.items()},
         }
+        if self.figures:
+            value["figures"] = [figure.to_json() for figure in self.figures]
+        return value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

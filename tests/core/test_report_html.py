@@ -75,6 +75,27 @@ def test_the_page_asks_no_server_for_anything():
     assert not re.search(r"(src|href|url\()\s*=?\s*[\"']?(https?:)?//", page)
 
 
+def test_hidden_characters_are_shown_in_every_field():
+    finding = Finding(
+        message="tur\u202ened", files=("a\u200b.csv",), evidence={"b\u2066": "c\u2069"}
+    )
+    page = render(
+        Report(
+            checks=(Check.failed("area.thing", [finding], target="d\u200f"),),
+            tables={"e\u202d": ({"f\u202b": "g\u00ad"},)},
+            metrics={"h\u2028": 1},
+        )
+    )
+    assert not set("\u202e\u200b\u2066\u2069\u200f\u202d\u202b\u00ad\u2028") & set(page)
+    assert "tur⟨U+202E⟩ned" in page
+
+
+def test_a_report_without_figures_has_no_style_for_them():
+    page = render(Report(checks=(Check.passed("area.thing"),)))
+    assert "<figure" not in page
+    assert "--s1" not in page
+
+
 def test_rows_are_shown_as_ranges():
     assert "1-3, 7" in render(hostile())
 

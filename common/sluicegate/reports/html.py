@@ -1,8 +1,8 @@
 """A report as one HTML page that needs nothing else.
 
 The page asks no server for anything and runs no script; a content security policy in it
-forbids both. Every value is escaped: column names and file names are chosen by whoever
-wrote the data.
+forbids both. Every value is escaped, and hidden characters are shown as their code: column
+names and file names are chosen by whoever wrote the data.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from sluicegate.canonical import Json
 from sluicegate.model import RunIdentity, Verdict
+from sluicegate.reports.drawing import draw, visible
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -48,6 +49,7 @@ def render_report(
     """
     return _template().render(
         document=document,
+        figures=list(draw(document.get("figures", ()))),
         uri=uri,
         verdict=verdict.value,
         reasons=reasons,
@@ -67,10 +69,18 @@ def _template() -> Template:
         loader=PackageLoader("sluicegate.reports", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     return environment.get_template("report.html.j2")
+
+
+def _shown(value: Json) -> Json:
+    """Return what is printed for a value; markup, which only the template makes, as it is."""
+    if isinstance(value, str) and not hasattr(value, "__html__"):
+        return visible(value)
+    return value
 
 
 def _ranges(ordinals: Iterable[int]) -> str:
