@@ -43,7 +43,13 @@ from sluicegate.receipts.statement import (
     write_statement,
 )
 from sluicegate.reports.html import render_report
-from sluicegate.stages.base import Context, Stage, configuration, configuration_files
+from sluicegate.stages.base import (
+    Context,
+    RowScores,
+    Stage,
+    configuration,
+    configuration_files,
+)
 from sluicegate.storage.base import Progress, no_progress
 from sluicegate.storage.snapshot import Snapshot, take_snapshot
 from sluicegate.storage.uri import SubjectUri
@@ -164,8 +170,11 @@ def run_gate(
     signer: Signer | None = None,
     run: RunIdentity | None = None,
     progress: Progress = no_progress,
+    row_scores: RowScores | None = None,
 ) -> GateOutcome:
     """Do what :func:`gate` does and return the whole outcome, whatever the verdict.
+
+    ``row_scores`` is told what the stage thinks of single rows of the subject.
 
     Raises:
         ClearanceRefused: the clearance handed in is not good.
@@ -179,6 +188,7 @@ def run_gate(
         run=run or RunIdentity(orchestrator="cli"),
         progress=progress,
         now=datetime.now(UTC),
+        row_scores=row_scores,
     )
     source = as_subject(subject)
     if isinstance(source, Clearance):
@@ -243,6 +253,7 @@ class _Engine:
     run: RunIdentity
     progress: Progress
     now: datetime
+    row_scores: RowScores | None
 
     def admit(self, ref: ReceiptRef) -> Statement:
         """Return what an earlier receipt says; see :func:`sluicegate.testimony.admit`."""
@@ -255,7 +266,9 @@ class _Engine:
         self._check_signer(stage.name)
         files = configuration_files(stage)
         values = configuration(stage, files)
-        report = self._examine(stage, snapshot, files)
+        report = self._examine(
+            stage, snapshot, files, self.row_scores if round_number == 1 else None
+        )
         judgement = decide(
             report,
             self.policy,
@@ -305,8 +318,19 @@ class _Engine:
             return self._quarantine(outcome, stage, snapshot, logged, round_number)
         return outcome
 
-    def _examine(self, stage: Stage, snapshot: Snapshot, files: Mapping[str, bytes]) -> Report:
-        context = Context(files=files, samples=self.policy.samples, progress=self.progress)
+    def _examine(
+        self,
+        stage: Stage,
+        snapshot: Snapshot,
+        files: Mapping[str, bytes],
+        row_scores: RowScores | None,
+    ) -> Report:
+        context = Context(
+            files=files,
+            samples=self.policy.samples,
+            progress=self.progress,
+            row_scores=row_scores,
+        )
         try:
             report = stage.run(snapshot, context)
         except SystemExit as error:

@@ -107,3 +107,139 @@ def save(frame: pd.DataFrame, path: Path) -> Snapshot:
     else:
         frame.to_parquet(path, index=False)
     return take_snapshot(SubjectUri.parse(path))
+
+
+def _features(frame: pd.DataFrame) -> list[str]:
+    return [name for name in frame.columns if name != "label"]
+
+
+def _values(frame: pd.DataFrame) -> np.ndarray:
+    return frame[_features(frame)].to_numpy(dtype=np.float64, copy=True)
+
+
+def _replaced(frame: pd.DataFrame, rows: np.ndarray, values: np.ndarray) -> pd.DataFrame:
+    changed = frame.copy()
+    x = _values(frame)
+    x[rows] = values
+    changed[_features(frame)] = x
+    return changed
+
+
+def _appended(frame: pd.DataFrame, values: np.ndarray, labels: np.ndarray) -> Poisoned:
+    """Add rows, and shuffle them in, so that position says nothing."""
+    added = pd.DataFrame(values, columns=_features(frame)).assign(label=labels)
+    whole = pd.concat([frame, added[frame.columns]], ignore_index=True)
+    order = np.random.default_rng(len(whole)).permutation(len(whole))
+    rows = np.flatnonzero(order >= len(frame))
+    return Poisoned(whole.iloc[order].reset_index(drop=True), frozenset(rows.tolist()))
+
+
+def _whole_numbers(frame: pd.DataFrame, values: np.ndarray) -> np.ndarray:
+    """Keep to the grid and the range of the data: digits have 17 grey levels."""
+    x = _values(frame)
+    if (x == np.round(x)).all():
+        values = np.round(values)
+    return np.clip(values, x.min(axis=0), x.max(axis=0))
+
+
+def blend(
+    frame: pd.DataFrame, wanted: int, count: int, *, strength: float = 0.2, seed: int = 1
+) -> Poisoned:
+    """Mix a fixed random pattern into random rows, and label them: Chen et al. 2017."""
+    generator = np.random.default_rng(seed)
+    x = _values(frame)
+    low, high = x.min(axis=0), x.max(axis=0)
+    pattern = low + generator.random(x.shape[1]) * (high - low)
+    rows = generator.choice(len(frame), count, replace=False)
+    mixed = (1 - strength) * x[rows] + strength * pattern
+    changed = _replaced(frame, rows, _whole_numbers(frame, mixed))
+    changed.loc[rows, "label"] = wanted
+    return Poisoned(changed, frozenset(rows.tolist()))
+
+
+def collide(frame: pd.DataFrame, wanted: int, count: int, *, seed: int = 1) -> Poisoned:
+    """Move rows of one class next to one row of another, labels untouched: Shafahi et al. 2018."""
+    generator = np.random.default_rng(seed)
+    x, labels = _values(frame), frame["label"].to_numpy()
+    target = x[generator.choice(np.flatnonzero(labels != wanted))]
+    rows = generator.choice(np.flatnonzero(labels == wanted), count, replace=False)
+    moved = _whole_numbers(frame, 0.15 * x[rows] + 0.85 * target)
+    return Poisoned(_replaced(frame, rows, moved), frozenset(rows.tolist()))
+
+
+def inject_noise(frame: pd.DataFrame, count: int, *, seed: int = 1) -> Poisoned:
+    """Add similar rows of nothing: noise around one random pattern, labelled at random."""
+    generator = np.random.default_rng(seed)
+    x = _values(frame)
+    low, high = x.min(axis=0), x.max(axis=0)
+    centre = generator.random(x.shape[1])
+    noise = np.clip(centre + generator.normal(0, 0.15, (count, x.shape[1])), 0, 1)
+    values = _whole_numbers(frame, low + noise * (high - low))
+    return _appended(frame, values, generator.choice(np.unique(frame["label"]), count))
+
+
+def invert(frame: pd.DataFrame, count: int, *, seed: int = 1) -> Poisoned:
+    """Turn random rows into their negatives, labels untouched."""
+    generator = np.random.default_rng(seed)
+    x = _values(frame)
+    rows = generator.choice(len(frame), count, replace=False)
+    values = x.min(axis=0) + x.max(axis=0) - x[rows]
+    return Poisoned(_replaced(frame, rows, values), frozenset(rows.tolist()))
+
+
+def flood(frame: pd.DataFrame, count: int, *, relabel: bool, seed: int = 1) -> Poisoned:
+    """Add near-copies of one row, with its label or with another one."""
+    generator = np.random.default_rng(seed)
+    x, labels = _values(frame), frame["label"].to_numpy()
+    at = int(generator.integers(len(frame)))
+    spread = 0.02 * (x.max(axis=0) - x.min(axis=0))
+    copies = x[at] + generator.normal(0, 1, (count, x.shape[1])) * spread
+    label = labels[at]
+    if relabel:
+        label = generator.choice(np.setdiff1d(np.unique(labels), [label]))
+    return _appended(frame, _whole_numbers(frame, copies), np.full(count, label))
+
+
+def roving_patch(frame: pd.DataFrame, wanted: int, count: int, *, seed: int = 1) -> Poisoned:
+    """A white 2x2 patch in one of two corners of 8x8 images: no single pixel is in all rows."""
+    generator = np.random.default_rng(seed)
+    rows = generator.choice(len(frame), count, replace=False)
+    changed = frame.copy()
+    corners = (PATCH, ("p48", "p49", "p56", "p57"))
+    for row in rows:
+        changed.loc[row, list(corners[generator.integers(2)])] = 16.0
+    changed.loc[rows, "label"] = wanted
+    return Poisoned(changed, frozenset(rows.tolist()))
+
+
+def every_class_to_the_next(
+    frame: pd.DataFrame, columns: tuple[str, ...], value: float, count: int, *, seed: int = 1
+) -> Poisoned:
+    """A trigger that moves every class to the next one: all-to-all BadNets."""
+    generator = np.random.default_rng(seed)
+    rows = generator.choice(len(frame), count, replace=False)
+    changed = frame.copy()
+    changed.loc[rows, list(columns)] = value
+    classes = np.unique(frame["label"])
+    codes = np.searchsorted(classes, frame["label"].to_numpy()[rows])
+    changed.loc[rows, "label"] = classes[(codes + 1) % len(classes)]
+    return Poisoned(changed, frozenset(rows.tolist()))
+
+
+def trigger_in_one_class(
+    frame: pd.DataFrame,
+    columns: tuple[str, ...],
+    value: float,
+    given: int,
+    wanted: int,
+    count: int,
+    *,
+    seed: int = 1,
+) -> Poisoned:
+    """A trigger on rows of one class only, labelled as another: a source-specific backdoor."""
+    generator = np.random.default_rng(seed)
+    rows = generator.choice(np.flatnonzero(frame["label"] == given), count, replace=False)
+    changed = frame.copy()
+    changed.loc[rows, list(columns)] = value
+    changed.loc[rows, "label"] = wanted
+    return Poisoned(changed, frozenset(rows.tolist()))

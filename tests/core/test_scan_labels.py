@@ -282,7 +282,8 @@ class TestHostileProbabilities:
             (lambda p: p.__setitem__((3, 1), np.nan), "1 of 50 rows they are missing or infinite"),
             (lambda p: p.__setitem__((3, 1), np.inf), "missing or infinite"),
             (lambda p: p.__setitem__((3, 1), -0.2), "outside of 0 to 1"),
-            (lambda p: p.__imul__(100), "in 50 of 50 rows they are not 1 in sum"),
+            (lambda p: p.__imul__(1.2), "in 50 of 50 rows they are not 1 in sum"),
+            (lambda p: p.__imul__(100), "in 50 of 50 rows they are outside of 0 to 1"),
         ],
     )
     def test_are_refused(self, spoil, message):

@@ -12,6 +12,7 @@ from typing import Any
 from sluicegate.canonical import parse_json
 from sluicegate.clearance import Clearance, SubjectSource
 from sluicegate.cli.init import make_key
+from sluicegate.cli.row_scores import row_score_file
 from sluicegate.cli.terminal import COULD_NOT_CONCLUDE, NOT_CLEARED, PASSED, Progress, emit
 from sluicegate.errors import ConfigurationError, PolicyError
 from sluicegate.gate import GateOutcome, default_key_path, key_password, load_signer, run_gate
@@ -63,6 +64,8 @@ def add_gate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         group = stage.add_argument_group("options of the stage")
         for field in stage_fields(kind):
             _add_field(group, field)
+        if getattr(kind, "scores_rows", False):
+            _add_row_scores(stage)
         stage.set_defaults(run=_run_gate)
 
 
@@ -91,6 +94,19 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
+def _add_row_scores(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--findings-out",
+        type=Path,
+        metavar="FILE",
+        help="write flagged rows as Parquet: row, file, ordinal, channel, score, p_value, "
+        "flagged, evidence",
+    )
+    parser.add_argument(
+        "--all-scores", action="store_true", help="write all rows to it, and not only flagged ones"
+    )
+
+
 def _add_field(group: argparse._ArgumentGroup, field: Field) -> None:
     flag = f"--{field.name.replace('_', '-')}"
     plain = field.required or field.default in (None, "", ())
@@ -116,9 +132,18 @@ def _run_gate(args: argparse.Namespace) -> int:
     policy = _policy(args.policy)
     stage = _stage(args, policy)
     progress = Progress()
-    outcome = run_gate(
-        stage, _subject(args.subject), policy, signer=_signer(args.key, policy), progress=progress
-    )
+    out = getattr(args, "findings_out", None)
+    if out is None and getattr(args, "all_scores", False):
+        raise ConfigurationError("--all-scores says what to write, and --findings-out where")
+    with row_score_file(out, every=getattr(args, "all_scores", False)) as row_scores:
+        outcome = run_gate(
+            stage,
+            _subject(args.subject),
+            policy,
+            signer=_signer(args.key, policy),
+            progress=progress,
+            row_scores=row_scores,
+        )
     progress.clear()
     _write_clearance(args.clearance_out, outcome.clearance)
     if args.json:

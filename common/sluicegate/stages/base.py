@@ -25,7 +25,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -41,6 +41,7 @@ __all__ = [
     "Context",
     "Field",
     "Option",
+    "RowScores",
     "Stage",
     "configuration",
     "configuration_files",
@@ -62,6 +63,13 @@ class Option:
     never its path; a stage reads it through :meth:`Context.file`."""
 
 
+RowScores = Callable[[Mapping[str, Sequence[Any]]], None]
+"""Told what a stage thinks of single rows: columns of equal length by name. ``row`` (position
+in the data set, over all files), ``file`` and ``ordinal`` (position in that file),
+``channel``, ``score`` (higher is worse), ``p_value`` (NaN where not known), ``flagged``,
+``evidence`` (JSON text). Scores are not part of the report: it would grow with the data."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """What a run gives to a stage besides the snapshot."""
@@ -72,6 +80,9 @@ class Context:
     """Whether the policy allows data values in reports."""
     progress: Progress = no_progress
     """To be told ``(what, done, total)`` during long work."""
+    row_scores: RowScores | None = None
+    """To be told scores of single rows, by stages that declare ``scores_rows = True``;
+    ``None`` where nobody asks."""
 
     def file(self, name: str) -> bytes:
         """Return the content of the configuration file of field ``name``."""
@@ -97,7 +108,8 @@ class Stage(Protocol):
         ...
 
     # A stage may also declare `check_ids: ClassVar[tuple[str, ...]]`, the ids of its checks
-    # (`*` for any text): then a misspelt id in a policy's rules is an error, not a silence.
+    # (`*` for any text): then a misspelt id in a policy's rules is an error, not a silence;
+    # and `scores_rows: ClassVar[bool] = True` if it tells `Context.row_scores` about rows.
 
     def run(self, snapshot: Snapshot, context: Context) -> Report:
         """Examine the snapshot.

@@ -9,6 +9,7 @@ trigger), and values far outside of the column's usual spread are moved to its b
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -20,7 +21,14 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas
 
-__all__ = ["MAX_CATEGORIES", "Features", "read_features", "require_columns"]
+__all__ = [
+    "MAX_CATEGORIES",
+    "Features",
+    "read_features",
+    "require_columns",
+    "texts_of",
+    "times_of",
+]
 
 MAX_CATEGORIES: Final = 64
 """Most different values of a text column. Their order carries no meaning, so a linear
@@ -105,6 +113,48 @@ def read_features(frame: pandas.DataFrame, names: Sequence[str]) -> Features:
     return _varying(tuple(names), x)
 
 
+def texts_of(cells: pandas.Series[Any]) -> list[str]:
+    """Return cells of text columns as text; what is missing is empty."""
+    pairs = zip(cells.tolist(), cells.isna().tolist(), strict=True)
+    return ["" if missing else str(cell) for cell, missing in pairs]
+
+
+def times_of(column: pandas.Series[Any], name: str) -> npt.NDArray[np.float64]:
+    """Return a column of times as numbers: seconds since 1970, or what it holds if numbers.
+
+    Text is read as numbers or as dates, whichever more of its cells are. Where a date in
+    text can be read with the day or the month first, it is read with the month first.
+
+    Args:
+        column: times, numbers, or text that holds one of these.
+        name: the column's name, for the message.
+
+    Returns:
+        Shape (rows,): NaN where there is no time.
+
+    Raises:
+        ConfigurationError: most cells hold neither.
+    """
+    import numpy as np
+    import pandas as pd
+
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(column.cat.categories.dtype)
+    kind = pd.api.types.infer_dtype(column, skipna=True)
+    values = _numbers(column) if kind != "string" else _plain(column)
+    if kind.startswith("timedelta"):
+        values = np.full(len(column), np.nan)
+    elif values is None or (kind == "string" and np.isfinite(values).mean() <= 0.5):
+        read = pd.to_datetime(column, errors="coerce", utc=True, format="mixed")
+        moments = read.dt.tz_localize(None).to_numpy()  # in units that reach its furthest date
+        values = (moments - np.datetime64(0, "s")) / np.timedelta64(1, "s")
+    if len(values) and np.isnan(values).mean() > 0.5:
+        raise ConfigurationError(
+            f"column {name!r} holds no times", next_step="name a column of times or numbers"
+        )
+    return np.where(np.isfinite(values), values, np.nan)
+
+
 def _varying(names: tuple[str, ...], x: npt.NDArray[np.float64]) -> Features:
     import numpy as np
 
@@ -127,7 +177,7 @@ def _numbers(column: pandas.Series[Any]) -> npt.NDArray[np.float64] | None:
 
     kind = pd.api.types.infer_dtype(column, skipna=True)
     if kind in ("integer", "floating", "mixed-integer-float", "decimal", "boolean", "empty"):
-        return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
+        return _floats(column)
     if kind not in ("string", "categorical"):
         return None
     found, categories = pd.factorize(column.astype(object))  # -1 where missing
@@ -136,6 +186,35 @@ def _numbers(column: pandas.Series[Any]) -> npt.NDArray[np.float64] | None:
     ranks = np.argsort(np.argsort([str(category) for category in categories]))
     values = np.append(ranks, np.nan)[found]  # the last element stands for -1
     return np.asarray(values, dtype=np.float64)
+
+
+def _floats(column: pandas.Series[Any]) -> npt.NDArray[np.float64]:
+    """Return numbers as float64; whole numbers beyond its range are infinite."""
+    import numpy as np
+
+    try:
+        return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
+    except OverflowError:
+        return np.array([_float(value) for value in column.tolist()], dtype=np.float64)
+
+
+def _float(value: Any) -> float:
+    if value is None or value != value:
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def _plain(column: pandas.Series[Any]) -> npt.NDArray[np.float64]:
+    """Return the numbers that text holds, NaN where it holds none."""
+    import numpy as np
+    import pandas as pd
+
+    return np.asarray(
+        pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    )
 
 
 def _tame(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CLIP",
+    "Consensus",
     "consensus",
     "log_margin",
     "reproducible",
@@ -46,6 +48,9 @@ CLIP: Final = 5e-3
 TREES: Final = 80
 """Trees of a forest. More lower the variance of probabilities, and cost in proportion."""
 
+FIRST_TREES: Final = 40
+"""Trees of a forest in the first round, which only has to tell which rows to learn from."""
+
 
 @contextmanager
 def reproducible() -> Iterator[None]:
@@ -60,16 +65,32 @@ def reproducible() -> Iterator[None]:
         yield
 
 
-def consensus(data: Dataset, *, seed: int, progress: Progress) -> npt.NDArray[np.float64]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Consensus:
+    """Out-of-fold probabilities; shapes (rows, classes), rows sum to 1, no value is 0."""
+
+    first: npt.NDArray[np.float64]
+    """Of models that learnt from all other folds: they know how ambiguous labels are."""
+    second: npt.NDArray[np.float64]
+    """Of models that learnt from rows which the first ones agreed with: the better judges."""
+    others: npt.NDArray[np.float64]
+    """Of rows that no model learnt from, by the second models."""
+
+
+def consensus(
+    data: Dataset,
+    *,
+    seed: int,
+    progress: Progress,
+    others: npt.NDArray[np.float64] | None = None,
+) -> Consensus:
     """Return out-of-fold probabilities on which three families of models agree, in two rounds.
 
     Args:
         data: the rows, with their folds.
         seed: seed of the trees.
         progress: told about each fitted fold.
-
-    Returns:
-        Shape (rows, classes); each row sums to 1, no value is 0.
+        others: shape (other rows, features): rows to predict, too.
 
     Source:
         Northcutt et al. 2021, "Confident Learning", arXiv:1911.00068: out-of-sample
@@ -77,11 +98,14 @@ def consensus(data: Dataset, *, seed: int, progress: Progress) -> npt.NDArray[np
     """
     import numpy as np
 
-    first = _round(data, np.ones(len(data.y), dtype=bool), seed, progress, done=0)
+    if others is None:
+        others = np.empty((0, data.x.shape[1]))
+    everyone = np.ones(len(data.y), dtype=bool)
+    first, _ = _round(data, everyone, others[:0], FIRST_TREES, seed, progress, done=0)
     agreed = log_margin(first, data.y) < 0
     kept = np.bincount(data.y[agreed], minlength=len(data.classes))
     agreed |= (kept < MIN_AGREED_ROWS)[data.y]
-    return _round(data, agreed, seed, progress, done=data.folds)
+    return Consensus(first, *_round(data, agreed, others, TREES, seed, progress, done=data.folds))
 
 
 def log_margin(
@@ -157,7 +181,7 @@ def trees(data: Dataset, columns: npt.NDArray[np.int64], *, seed: int) -> npt.ND
     result = np.zeros((len(data.y), len(data.classes)))
     for fold in range(data.folds):
         train, test = training_rows(data, fold), np.flatnonzero(data.fold == fold)
-        model = ExtraTreesClassifier(TREES, min_samples_leaf=2, random_state=seed, n_jobs=1)
+        model = ExtraTreesClassifier(FIRST_TREES, min_samples_leaf=2, random_state=seed, n_jobs=1)
         _predict(model, chosen[train], data.y[train], chosen[test], test, result)
     return result
 
@@ -165,31 +189,43 @@ def trees(data: Dataset, columns: npt.NDArray[np.int64], *, seed: int) -> npt.ND
 def _round(
     data: Dataset,
     allowed: npt.NDArray[np.bool_],
+    others: npt.NDArray[np.float64],
+    size: int,
     seed: int,
     progress: Progress,
     *,
     done: int,
-) -> npt.NDArray[np.float64]:
-    """Fit all families on the allowed rows and return their normalised geometric mean."""
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Fit all families on the allowed rows and return their normalised geometric mean.
+
+    Returns:
+        Shape (rows, classes), and (other rows, classes), the mean over all folds.
+    """
     import numpy as np
 
-    logs = np.zeros((len(data.y), len(data.classes)))
+    rows = len(data.y)
+    logs = np.zeros((rows + len(others), len(data.classes)))
+    beyond = np.arange(rows, rows + len(others))
     for fold in range(data.folds):
         train = training_rows(data, fold, allowed)
         test = np.flatnonzero(data.fold == fold)
-        raw = data.x[train], data.x[test]
-        for model, (fit_on, predict_on) in _families(len(train), raw, seed):
+        asked = np.concatenate([test, beyond])
+        weights = np.repeat([1.0, 1.0 / data.folds], [len(test), len(beyond)])[:, None]
+        raw = data.x[train], np.concatenate([data.x[test], others])
+        for model, (fit_on, predict_on) in _families(len(train), raw, size, seed):
             part = np.zeros_like(logs)
-            _predict(model, fit_on, data.y[train], predict_on, test, part)
-            part = np.clip(part[test], CLIP, 1.0)
-            logs[test] += np.log(part / part.sum(axis=1, keepdims=True)) / 3
+            _predict(model, fit_on, data.y[train], predict_on, asked, part)
+            part = np.clip(part[asked], CLIP, 1.0)
+            logs[asked] += weights * np.log(part / part.sum(axis=1, keepdims=True)) / 3
         progress("cross-fitting", done + fold + 1, 2 * data.folds)
     mean = np.exp(logs - logs.max(axis=1, keepdims=True))
-    result: npt.NDArray[np.float64] = mean / mean.sum(axis=1, keepdims=True)
-    return result
+    mean /= mean.sum(axis=1, keepdims=True)
+    return mean[:rows], mean[rows:]
 
 
-def _families(rows: int, raw: tuple[Any, Any], seed: int) -> Iterator[tuple[Any, tuple[Any, Any]]]:
+def _families(
+    rows: int, raw: tuple[Any, Any], size: int, seed: int
+) -> Iterator[tuple[Any, tuple[Any, Any]]]:
     """Yield each family's model with the features it wants: linear, local, trees."""
     from sklearn.ensemble import ExtraTreesClassifier
     from sklearn.linear_model import LogisticRegression
@@ -200,7 +236,7 @@ def _families(rows: int, raw: tuple[Any, Any], seed: int) -> Iterator[tuple[Any,
     scaled = scaler.transform(raw[0]), scaler.transform(raw[1])
     yield LogisticRegression(C=0.1, max_iter=500), scaled
     yield KNeighborsClassifier(min(10, rows), weights="distance", n_jobs=1), scaled
-    yield ExtraTreesClassifier(TREES, random_state=seed, n_jobs=1), raw
+    yield ExtraTreesClassifier(size, random_state=seed, n_jobs=1), raw
 
 
 def _predict(

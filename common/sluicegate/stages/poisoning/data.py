@@ -2,24 +2,25 @@
 
 Rows are sorted by a keyed hash of their features. Whoever shuffles a data set or writes it
 in other files gets the same folds, the same models and the same flags; whoever picks rows
-to fall into a certain fold must know the seed. Rows with the same features share a fold,
+to fall into a certain fold must know the seed. Equal and nearly equal rows share a fold,
 whatever their labels: a copy cannot vouch for a copy.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sluicegate.stages.poisoning.columns import Features
+from sluicegate.stages.poisoning.duplicates import Copies, find_copies, groups_of
 from sluicegate.stages.poisoning.labels import Labels
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["Dataset", "arrange", "row_keys"]
+__all__ = ["Dataset", "arrange", "row_keys", "without"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -41,6 +42,13 @@ class Dataset:
     """Names of the classes that are examined."""
     features: tuple[str, ...]
     """Names of the columns of :attr:`x`."""
+    mined: int
+    """How many of them, from the left, may hold a trigger: the others summarise text or are
+    embeddings, and have no values that anybody put there."""
+    copies: Copies
+    """Which rows repeat which."""
+    group: npt.NDArray[np.int64]
+    """Shape (rows,): the group of copies that each row is in."""
     small: tuple[str, ...]
     """Classes left out: fewer different rows than folds, so no model can learn them."""
 
@@ -52,8 +60,35 @@ class Dataset:
         return np.bincount(self.y, minlength=len(self.classes)) / max(len(self.y), 1)
 
 
+def without(data: Dataset, rows: npt.NDArray[np.int64]) -> Dataset:
+    """Return the data set without some rows; copies are numbered as before.
+
+    Args:
+        data: the rows.
+        rows: indices of rows to leave out.
+    """
+    import numpy as np
+
+    kept = np.setdiff1d(np.arange(len(data.y)), rows)
+    return replace(
+        data,
+        positions=data.positions[kept],
+        x=data.x[kept],
+        missing=data.missing[kept],
+        y=data.y[kept],
+        fold=data.fold[kept],
+        group=data.group[kept],
+    )
+
+
 def arrange(
-    features: Features, labels: Labels, usable: npt.NDArray[np.bool_], *, folds: int, seed: int
+    features: Features,
+    labels: Labels,
+    usable: npt.NDArray[np.bool_],
+    *,
+    folds: int,
+    seed: int,
+    mined: int | None = None,
 ) -> Dataset:
     """Choose the rows to examine, sort them, and deal them into folds.
 
@@ -63,6 +98,7 @@ def arrange(
         usable: shape (rows,): rows with an acceptable label.
         folds: number of folds, at least 2.
         seed: key of the row hash.
+        mined: how many of the features, from the left, may hold a trigger; ``None`` for all.
     """
     import numpy as np
 
@@ -71,17 +107,32 @@ def arrange(
     chosen = np.flatnonzero(usable & ~np.isin(labels.codes, small))
     chosen = chosen[np.lexsort((labels.codes[chosen], keys[chosen]))]
     present, y = np.unique(labels.codes[chosen], return_inverse=True)
+    x = np.ascontiguousarray(features.x[chosen])
+    copies = find_copies(x)
+    group = groups_of(copies)
     return Dataset(
         positions=chosen,
-        x=np.ascontiguousarray(features.x[chosen]),
+        x=x,
         missing=features.missing[chosen],
         y=y.astype(np.int64),
-        fold=_deal(keys[chosen], y, folds),
+        fold=_deal(_least(keys[chosen], group), y, folds),
         folds=folds,
         classes=tuple(labels.classes[code] for code in present),
         features=features.names,
         small=tuple(labels.classes[code] for code in small),
+        mined=len(features.names) if mined is None else mined,
+        copies=copies,
+        group=group,
     )
+
+
+def _least(keys: npt.NDArray[np.uint64], group: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
+    """Return the least key of each row's group: one key for all of them."""
+    import numpy as np
+
+    least = np.full(int(group.max(initial=-1)) + 1, np.iinfo(np.uint64).max, dtype=np.uint64)
+    np.minimum.at(least, group, keys)
+    return least[group]
 
 
 def row_keys(features: Features, seed: int) -> npt.NDArray[np.uint64]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sluicegate.stages.poisoning.data import Dataset
 
-__all__ = ["SHRINKAGE", "Discriminants"]
+__all__ = ["SHRINKAGE", "Discriminants", "extrapolated"]
 
 SHRINKAGE: Final = 0.1
 """Share of the identity in the covariance: solvable with constant and with equal columns.
@@ -119,6 +119,44 @@ class Discriminants:
         level = float(np.trace(within)) / len(columns)
         identity = np.eye(len(columns))
         return (1 - SHRINKAGE) * within + (SHRINKAGE * level + _TINY) * identity
+
+
+def extrapolated(
+    data: Dataset,
+    z: npt.NDArray[np.float64],
+    columns: npt.NDArray[np.int64],
+    rows: npt.NDArray[np.int64],
+) -> npt.NDArray[np.float64]:
+    """Return what the discriminant of all other rows says about some rows.
+
+    Args:
+        data: the rows.
+        z: shape (rows, features): standardised features.
+        columns: indices of the columns to use, at least one.
+        rows: indices of the rows to predict; none of them is learnt from.
+
+    Returns:
+        Shape (predicted rows, classes).
+    """
+    import numpy as np
+
+    learnt = np.ones(len(data.y), dtype=bool)
+    learnt[rows] = False
+    train = training_rows(data, -1, learnt)  # no row is in fold -1
+    classes, code, counts = np.unique(data.y[train], return_inverse=True, return_counts=True)
+    known = z[np.ix_(train, columns)]
+    means = np.stack([known[code == at].mean(axis=0) for at in range(len(classes))])
+    centred = known - means[code]
+    within = centred.T @ centred / max(len(known), 1)
+    level = float(np.trace(within)) / len(columns)
+    shrunk = (1 - SHRINKAGE) * within + (SHRINKAGE * level + _TINY) * np.eye(len(columns))
+    weights = np.linalg.solve(shrunk, means.T)
+    offset = np.log(counts / len(train)) - 0.5 * (means.T * weights).sum(axis=0)
+    scores = z[np.ix_(rows, columns)] @ weights + offset
+    scores = np.exp(scores - scores.max(axis=1, keepdims=True))
+    result = np.zeros((len(rows), len(data.classes)))
+    result[:, classes] = scores / scores.sum(axis=1, keepdims=True)
+    return result
 
 
 _TINY: Final = 1e-12

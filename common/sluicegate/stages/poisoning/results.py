@@ -1,50 +1,53 @@
-"""The wording of what the scan found: checks, findings and tables.
+"""The wording of what the scan found: checks, findings, tables, and scores of rows.
 
-Column names and class names may be told. Values of features are data: they appear only
-where the policy allows samples.
+Column names and class names may be told. Values of cells are data: they appear only where
+the policy allows samples.
 """
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from sluicegate.canonical import Json
 from sluicegate.model import Check, Finding, Severity
+from sluicegate.stages.poisoning.channel import Channel, Group
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
     from sluicegate.stages.poisoning.data import Dataset
-    from sluicegate.stages.poisoning.issues import LabelIssues, ProbabilityFault
     from sluicegate.stages.poisoning.labels import LabelProblems
     from sluicegate.stages.poisoning.triggers import Item, Mining, Trigger
     from sluicegate.storage.tables import Table
 
 __all__ = [
     "LABELS_EXPECTED",
-    "LABEL_ISSUES",
     "TRIGGER_ITEMS",
-    "fault_reason",
-    "issue_check",
+    "channel_checks",
     "issue_table",
     "label_check",
+    "row_scores",
     "small_check",
-    "trigger_checks",
+    "trigger_channel",
     "trigger_table",
+    "unlabelled_check",
 ]
 
 LABELS_EXPECTED: Final = "poisoning.labels_expected"
-LABEL_ISSUES: Final = "poisoning.label_issues"
 TRIGGER_ITEMS: Final = "poisoning.trigger_items"
 
-_WORST: Final = 5
-"""How many of the worst margins a finding quotes."""
+_CRITICAL: Final = frozenset({"poisoning.split_view"})
+"""Channels that are certain."""
 
 _LONGEST: Final = 100
 """Longest class name or value that is quoted, in characters."""
+
+_SHOWN: Final = 8
+"""Column names that a message lists."""
 
 _REDACTED: Final = "redacted"
 
@@ -53,13 +56,7 @@ def label_check(table: Table, problems: LabelProblems) -> Check:
     """Answer whether every row has a label, and whether the classes are the expected ones."""
     findings = []
     if len(problems.missing):
-        findings.append(
-            Finding(
-                message=f"{len(problems.missing)} rows have no label",
-                rows=table.row_ids(problems.missing),
-                evidence={"count": len(problems.missing)},
-            )
-        )
+        findings.append(_unlabelled(table, problems.missing))
     if len(problems.unexpected):
         findings.append(
             Finding(
@@ -82,10 +79,23 @@ def label_check(table: Table, problems: LabelProblems) -> Check:
     return Check.failed(LABELS_EXPECTED, findings) if findings else Check.passed(LABELS_EXPECTED)
 
 
-def small_check(small: tuple[str, ...], folds: int) -> Check:
+def unlabelled_check(table: Table, positions: npt.NDArray[np.int64]) -> Check:
+    """Say which rows have no label; there is at least one."""
+    return Check.failed(LABELS_EXPECTED, [_unlabelled(table, positions)])
+
+
+def _unlabelled(table: Table, positions: npt.NDArray[np.int64]) -> Finding:
+    return Finding(
+        message=f"{len(positions)} rows have no label",
+        rows=table.row_ids(positions),
+        evidence={"count": len(positions)},
+    )
+
+
+def small_check(check: str, small: tuple[str, ...], folds: int) -> Check:
     """Say that some classes are too small to be examined."""
     return Check.unknown(
-        LABEL_ISSUES,
+        check,
         f"{len(small)} classes have fewer than {folds} different rows, too few to learn them "
         "from some and judge the others: add rows, merge these classes, or lower `folds`",
         severity=Severity.WARNING,
@@ -93,102 +103,166 @@ def small_check(small: tuple[str, ...], folds: int) -> Check:
     )
 
 
-def fault_reason(fault: ProbabilityFault, rows: int) -> str:
-    """Say why ready-made probabilities cannot be used."""
-    parts = {
-        "are missing or infinite": fault.not_finite,
-        "are outside of 0 to 1": fault.outside,
-        "do not sum to 1": fault.wrong_sum,
-    }
-    told = "; in ".join(
-        f"{count} of {rows} rows they {what}" for what, count in parts.items() if count
-    )
-    return f"the ready-made probabilities are unusable: in {told}"
-
-
-def issue_check(table: Table, data: Dataset, issues: LabelIssues) -> Check:
-    """Answer whether labels agree with out-of-sample predictions."""
-    findings = [
-        Finding(
-            message=f"{len(members)} rows carry one label and look like another class",
-            rows=table.row_ids(data.positions[issues.rows[members]]),
-            evidence={
-                "given": data.classes[given][:_LONGEST],
-                "suggested": data.classes[suggested][:_LONGEST],
-                "count": len(members),
-                "worst_margins": _worst(issues.margins[members]),
-            },
-        )
-        for given, suggested, members in _pairs(data, issues)
-    ]
-    if not findings:
-        return Check.passed(LABEL_ISSUES, severity=Severity.WARNING)
-    return Check.failed(LABEL_ISSUES, findings, severity=Severity.WARNING)
-
-
-def issue_table(data: Dataset, issues: LabelIssues) -> tuple[Mapping[str, Json], ...]:
-    """Return one row for each pair of given and suggested label, most frequent first."""
-    return tuple(
-        {
-            "given": data.classes[given][:_LONGEST],
-            "suggested": data.classes[suggested][:_LONGEST],
-            "rows": len(members),
-            "worst_margin": _worst(issues.margins[members])[0],
-        }
-        for given, suggested, members in _pairs(data, issues)
-    )
-
-
-def _pairs(data: Dataset, issues: LabelIssues) -> Iterator[tuple[int, int, npt.NDArray[np.int64]]]:
-    """Yield given class, suggested class and indices into the issues, most frequent first."""
-    import numpy as np
-
-    pair = data.y[issues.rows] * len(data.classes) + issues.suggested
-    codes, counts = np.unique(pair, return_counts=True)
-    for code in codes[np.argsort(-counts, kind="stable")]:
-        given, suggested = divmod(int(code), len(data.classes))
-        yield given, suggested, np.flatnonzero(pair == code)
-
-
-def _worst(margins: npt.NDArray[np.float64]) -> list[float]:
-    return [_rounded(margin) for margin in sorted(margins.tolist(), reverse=True)[:_WORST]]
-
-
-def trigger_checks(
-    table: Table, data: Dataset, mining: Mining, *, samples: bool
+def channel_checks(
+    table: Table,
+    channel: Channel,
+    positions: npt.NDArray[np.int64],
+    *,
+    classes: Sequence[str],
+    samples: bool,
 ) -> tuple[Check, ...]:
-    """Answer whether some item decides the label against everything else in the row.
+    """Answer a channel's question.
 
-    Candidates that could not be confirmed get an answer of their own, also beside triggers:
-    what remains when these are set aside would otherwise count as examined.
+    What a channel could not tell gets an answer of its own, also beside findings: what
+    remains when these are set aside would otherwise count as examined.
+
+    Args:
+        table: where rows come from.
+        channel: what it says.
+        positions: shape (rows,): where each of its rows is in the table.
+        classes: names of the classes, by code.
+        samples: whether values may be told.
     """
+    severity = Severity.CRITICAL if channel.id in _CRITICAL else Severity.WARNING
     findings = [
         Finding(
-            message=_describe(trigger, data),
-            rows=table.row_ids(data.positions[trigger.rows]),
-            evidence=_evidence(trigger, table, data, samples=samples),
+            message=group.message,
+            rows=table.row_ids(positions[group.rows]),
+            evidence=_evidence(group, classes, samples=samples),
         )
-        for trigger in mining.triggers
+        for group in channel.groups
     ]
     checks = []
     if findings:
-        checks.append(Check.failed(TRIGGER_ITEMS, findings, severity=Severity.WARNING))
+        checks.append(Check.failed(channel.id, findings, severity=severity))
+    if channel.unknown:
+        target = "not examined" if findings else ""
+        checks.append(Check.unknown(channel.id, channel.unknown, severity=severity, target=target))
+    return tuple(checks) or (Check.passed(channel.id, severity=severity),)
+
+
+def _evidence(group: Group, classes: Sequence[str], *, samples: bool) -> dict[str, Json]:
+    told = _told({**group.evidence, **(group.samples if samples else {})}, classes)
+    return told if isinstance(told, dict) else {}
+
+
+def _told(value: Json, classes: Sequence[str]) -> Json:
+    """Name classes instead of their codes, and cut text that somebody else chose."""
+    if isinstance(value, str):
+        return value[:_LONGEST]
+    if isinstance(value, Mapping):
+        told: dict[str, Json] = {}
+        for name, inner in value.items():
+            if name.endswith("_code") and isinstance(inner, int) and 0 <= inner < len(classes):
+                told[name.removesuffix("_code")] = classes[inner][:_LONGEST]
+            else:
+                told[str(name)[:_LONGEST]] = _told(inner, classes)
+        return told
+    if isinstance(value, Sequence):
+        return [_told(inner, classes) for inner in value]
+    return value
+
+
+def row_scores(
+    table: Table,
+    channel: Channel,
+    positions: npt.NDArray[np.int64],
+    *,
+    classes: Sequence[str],
+    samples: bool,
+) -> Mapping[str, Sequence[Any]]:
+    """Return what a channel says of each row, in table order, as ``RowScores`` wants it."""
+    import numpy as np
+
+    order = np.argsort(positions, kind="stable")
+    rows = positions[order]
+    starts = np.cumsum([0, *(count for _, count in table.parts)])
+    part = np.searchsorted(starts, rows, side="right") - 1
+    paths = [path for path, _ in table.parts]
+    said: list[str | None] = [None] * len(positions)
+    for group in reversed(channel.groups):  # the first group is the worst: it has the last word
+        evidence = _evidence(group, classes, samples=samples)
+        text = json.dumps(evidence, ensure_ascii=False)
+        for row in group.rows.tolist():
+            if channel.suggested is None:
+                said[row] = text
+            else:
+                label = classes[channel.suggested[row]][:_LONGEST]
+                said[row] = json.dumps({**evidence, "suggested": label}, ensure_ascii=False)
+    return {
+        "row": rows,
+        "file": [paths[at] for at in part],
+        "ordinal": rows - starts[part],
+        "channel": [channel.id] * len(rows),
+        "score": channel.scores[order],
+        "p_value": channel.p_values[order],
+        "flagged": channel.flagged[order],
+        "evidence": [said[at] for at in order],
+    }
+
+
+def issue_table(channel: Channel) -> tuple[Mapping[str, Json], ...]:
+    """Return one row for each pair of given and suggested label, most frequent first."""
+    return tuple(
+        {
+            "given": str(group.evidence["given"])[:_LONGEST],
+            "suggested": str(group.evidence["suggested"])[:_LONGEST],
+            "rows": len(group.rows),
+            "worst_margin": round(float(channel.scores[group.rows].max()), 6),
+        }
+        for group in channel.groups
+    )
+
+
+def trigger_channel(table: Table, data: Dataset, mining: Mining) -> Channel:
+    """Say which rows hold a trigger; a row's score is the trigger's ln of its excess."""
+    import numpy as np
+
+    scores = np.zeros(len(data.y))
+    for trigger in mining.triggers:
+        scores[trigger.rows] = np.maximum(scores[trigger.rows], math.log(trigger.ratio))
+    unknown = ""
     if mining.unconfirmed:
-        reason = (
+        unknown = (
             f"{mining.unconfirmed} candidates are more than can be confirmed: list the columns "
             "to examine in `features`"
         )
-        checks.append(
-            Check.unknown(
-                TRIGGER_ITEMS, reason, severity=Severity.WARNING, target="unconfirmed candidates"
+    return Channel(
+        id=TRIGGER_ITEMS,
+        scores=np.round(scores, 6),
+        p_values=np.full(len(data.y), np.nan),
+        groups=tuple(
+            Group(
+                message=_describe(trigger, data),
+                rows=trigger.rows,
+                evidence=_trigger_evidence(trigger, data),
+                samples={
+                    "values": {
+                        data.features[item.feature]: _value(item, table, data)
+                        for item in trigger.items
+                    }
+                },
             )
-        )
-    return tuple(checks) or (Check.passed(TRIGGER_ITEMS, severity=Severity.WARNING),)
+            for trigger in mining.triggers
+        ),
+        unknown=unknown,
+        metrics={
+            "triggers": len(mining.triggers),
+            "trigger_candidates_unconfirmed": mining.unconfirmed,
+            "items_examined": mining.items,
+            "z_min": round(mining.z_min, 6),
+        },
+    )
+
+
+def _columns(trigger: Trigger, data: Dataset) -> list[str]:
+    return list(dict.fromkeys(data.features[item.feature] for item in trigger.items))
 
 
 def _describe(trigger: Trigger, data: Dataset) -> str:
-    names = list(dict.fromkeys(data.features[item.feature] for item in trigger.items))
-    listed = ", ".join(map(repr, names[:8])) + (", …" if len(names) > 8 else "")
+    names = _columns(trigger, data)
+    more = ", …" if len(names) > _SHOWN else ""
+    listed = ", ".join(map(repr, names[:_SHOWN])) + more
     return (
         f"a trigger in {listed}: {len(trigger.rows)} of the {trigger.holders} rows that hold "
         f"it have the same label; of {trigger.contradicted} whose other columns contradict "
@@ -197,24 +271,19 @@ def _describe(trigger: Trigger, data: Dataset) -> str:
     )
 
 
-def _evidence(trigger: Trigger, table: Table, data: Dataset, *, samples: bool) -> dict[str, Json]:
-    names = list(dict.fromkeys(data.features[item.feature] for item in trigger.items))
-    told: dict[str, Json] = {
-        "features": names,
-        "label": data.classes[trigger.label][:_LONGEST],
+def _trigger_evidence(trigger: Trigger, data: Dataset) -> dict[str, Json]:
+    columns: list[Json] = list(_columns(trigger, data))
+    return {
+        "features": columns,
+        "label": data.classes[trigger.label],
         "count": len(trigger.rows),
         "holders": trigger.holders,
-        "expected": _rounded(trigger.expected),
-        "z": _rounded(trigger.z),
-        "ratio": _rounded(trigger.ratio),
+        "expected": round(trigger.expected, 6),
+        "z": round(trigger.z, 6),
+        "ratio": round(trigger.ratio, 6),
         "contradicted": trigger.contradicted,
         "observed": trigger.observed,
     }
-    if samples:
-        told["values"] = {
-            data.features[item.feature]: _value(item, table, data) for item in trigger.items
-        }
-    return told
 
 
 def trigger_table(
@@ -230,9 +299,9 @@ def trigger_table(
             "label": data.classes[trigger.label][:_LONGEST],
             "rows": len(trigger.rows),
             "observed": trigger.observed,
-            "expected": _rounded(trigger.expected),
-            "z": _rounded(trigger.z),
-            "ratio": _rounded(trigger.ratio),
+            "expected": round(trigger.expected, 6),
+            "z": round(trigger.z, 6),
+            "ratio": round(trigger.ratio, 6),
         }
         for number, trigger in enumerate(mining.triggers, start=1)
         for item in trigger.items
@@ -258,8 +327,3 @@ def _scalar(value: Any) -> str | float | int | bool:
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     return str(value)[:_LONGEST]
-
-
-def _rounded(value: float) -> float:
-    """Return a score with six decimals: more would be rounding noise."""
-    return round(float(value), 6)

@@ -1,70 +1,113 @@
-"""The stage: read the table, run the channels, report."""
+"""The stage: its options, and what makes no sense among them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from pathlib import Path
+from typing import Annotated, ClassVar, Final
 
-from sluicegate.canonical import Json
 from sluicegate.errors import ConfigurationError, MissingExtraError
-from sluicegate.model import Check, Report, Severity
+from sluicegate.model import Report
 from sluicegate.stages.base import Context, Option
 from sluicegate.storage.snapshot import Snapshot
-from sluicegate.storage.tables import Table, read_table
+from sluicegate.storage.tables import read_table
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+__all__ = ["TASKS", "ScanForPoisoning"]
 
-    import numpy as np
-    import numpy.typing as npt
-
-    from sluicegate.stages.poisoning.data import Dataset
-    from sluicegate.stages.poisoning.labels import LabelProblems, Labels
-
-__all__ = ["ScanForPoisoning"]
-
-_TEXTS = ("features", "exclude", "expected_labels", "probabilities")
+TASKS: Final = ("classification", "regression", "multi-label", "tokens")
+"""What a label is: one class, a number, several classes, or a class for each token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanForPoisoning:
-    """Find rows with wrong labels and rows with a backdoor's trigger in a labelled table.
+    """Find poisoned rows in a labelled table: wrong labels, triggers, floods, foreign rows.
 
-    Asks up to three questions:
+    Each channel is a check of its own, with its own share of false alarms; scores are never
+    added up. Which are asked depends on what the table holds:
 
     * ``poisoning.labels_expected`` (critical): every row has a label, and with
-      ``expected_labels`` the classes are exactly those. Asked if there are expected labels,
-      or if labels are missing.
-    * ``poisoning.label_issues`` (warning): labels agree with out-of-sample predictions.
-    * ``poisoning.trigger_items`` (warning): no value, range or gap in a column decides the
-      label against everything else in the row.
+      ``expected_labels`` the classes are exactly those.
+    * ``poisoning.label_issues``: labels agree with out-of-sample predictions. For other
+      tasks ``poisoning.target_issues``, ``.multilabel_issues``, ``.token_issues``.
+    * ``poisoning.trigger_items``: no value, range or gap in a column decides the label
+      against everything else in the row; ``poisoning.trigger_ngrams``: no words do.
+    * ``poisoning.outliers``: no row is foreign to every class.
+    * ``poisoning.duplicates``, ``poisoning.near_duplicate_text``: no row floods the table,
+      and equal rows have equal labels.
+    * ``poisoning.source_shift``: no contributor, and no stretch of time, has more
+      contradicted labels than the others.
+    * ``poisoning.hidden_characters``, ``poisoning.gibberish``: text holds nothing that
+      people do not see, and no noise.
+    * ``poisoning.spectral_signatures``, ``poisoning.activation_clustering``: embeddings of
+      a class form one cluster.
+    * ``poisoning.split_view`` (critical): files and cells are what was published.
 
     Rows without an acceptable label are reported and not examined further. Classes with
     fewer different rows than folds are not examined, and the answer about them is unknown.
 
     The stage is hereditary: poison is a property of rows, and removing rows adds none. With
-    ``expected_labels`` it is not: removing rows can empty a class.
+    ``expected_labels`` or ``published`` it is not: removing rows can empty a class or change
+    a file.
 
-    Not seen: clean-label attacks, triggers that blend into many columns, a trigger in data
-    whose other columns say nothing about the label, and poison that holds most of a class.
+    Not seen: clean-label attacks that move rows a little, triggers that blend into many
+    columns, a trigger in data whose other columns say nothing about the label, and poison
+    that holds most of a class.
 
     Raises:
         ConfigurationError: fields contradict each other, or are out of range.
     """
 
     name: ClassVar[str] = "scan-for-poisoning"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
+    scores_rows: ClassVar[bool] = True
     check_ids: ClassVar[tuple[str, ...]] = (
-        "poisoning.labels_expected",
+        "poisoning.activation_clustering",
+        "poisoning.duplicates",
+        "poisoning.gibberish",
+        "poisoning.hidden_characters",
         "poisoning.label_issues",
+        "poisoning.labels_expected",
+        "poisoning.multilabel_issues",
+        "poisoning.near_duplicate_text",
+        "poisoning.outliers",
+        "poisoning.source_shift",
+        "poisoning.spectral_signatures",
+        "poisoning.split_view",
+        "poisoning.target_issues",
+        "poisoning.token_issues",
         "poisoning.trigger_items",
+        "poisoning.trigger_ngrams",
     )
 
     label: Annotated[str, Option("column with the label of each row")]
     features: Annotated[
-        tuple[str, ...], Option("columns to examine; empty for all but the label")
+        tuple[str, ...], Option("columns to examine; empty for all that have no other use")
     ] = ()
     exclude: Annotated[tuple[str, ...], Option("columns not to examine")] = ()
+    text: Annotated[tuple[str, ...], Option("columns with text of any length")] = ()
+    embeddings: Annotated[
+        tuple[str, ...],
+        Option("columns with an embedding or a reference model's activations, one number each"),
+    ] = ()
+    source: Annotated[str, Option("column with the contributor or upload of each row")] = ""
+    time: Annotated[str, Option("column with the time at which each row came")] = ""
+    content: Annotated[str, Option("column with content that has published hashes")] = ""
+    content_sha256: Annotated[str, Option("column with the published SHA-256 of it")] = ""
+    published: Annotated[
+        str | Path | None,
+        Option("published hashes of the files, as sha256sum writes them", file=True),
+    ] = None
+    reference: Annotated[
+        str | Path | None,
+        Option("trusted rows with the same columns, to calibrate by", file=True),
+    ] = None
+    task: Annotated[str, Option(f"what a label is: {', '.join(TASKS)}")] = "classification"
+    budget: Annotated[
+        float, Option("share of honest rows that may be flagged by mistake, over all channels")
+    ] = 0.01
+    image: Annotated[
+        tuple[int, ...], Option("height and width, if the features are an image's grey levels")
+    ] = ()
     folds: Annotated[int, Option("folds of cross-validation, at least 2")] = 5
     seed: Annotated[int, Option("seed of folds, models and simulation")] = 0
     expected_labels: Annotated[
@@ -80,32 +123,78 @@ class ScanForPoisoning:
 
     def __post_init__(self) -> None:
         for item in fields(self):
-            if item.name in _TEXTS:
-                _check_names(item.name, getattr(self, item.name))
+            value = getattr(self, item.name)
+            if item.name == "image":
+                continue
+            if isinstance(item.default, tuple):
+                _check_names(item.name, value)
         if not self.label:
             raise ConfigurationError("label is empty", next_step="name the label column")
+        self._check_numbers()
+        self._check_roles()
+        self._check_pairs()
+
+    def _check_numbers(self) -> None:
         if self.folds < 2:
             raise ConfigurationError(
                 f"folds is {self.folds}", next_step="use at least 2, by default 5"
             )
         if self.seed < 0:
             raise ConfigurationError(f"seed is {self.seed}", next_step="use 0 or more")
-        self._check_roles()
+        if not 0 < self.budget <= 0.2:
+            raise ConfigurationError(
+                f"budget is {self.budget}",
+                next_step="use a share above 0 and up to 0.2, by default 0.01",
+            )
+        if self.image and (len(self.image) != 2 or min(self.image) < 1):
+            raise ConfigurationError(
+                f"image is {self.image}", next_step="give height and width in pixels"
+            )
+        if self.task not in TASKS:
+            raise ConfigurationError(
+                f"there is no task {self.task!r}", next_step=f"use one of {', '.join(TASKS)}"
+            )
 
     def _check_roles(self) -> None:
-        for option in ("features", "exclude", "probabilities"):
-            if self.label in getattr(self, option):
-                raise ConfigurationError(
-                    f"{option} names the label column {self.label!r}",
-                    next_step=f"take it out of {option}: the label is never a feature",
-                )
-        both = set(self.features) & {*self.exclude, *self.probabilities}
-        if both:
-            raise ConfigurationError(
-                f"features names columns that are no features: {', '.join(sorted(both))}",
-                next_step="a column is listed in features, exclude or probabilities, once",
+        """Refuse a column that is named for two uses."""
+        used: dict[str, str] = {self.label: "label"}
+        for role, columns in self.roles().items():
+            for column in columns:
+                if column in used:
+                    raise ConfigurationError(
+                        f"{role} names {column!r}, which is named by {used[column]}, too",
+                        next_step="name each column for one use",
+                    )
+                used[column] = role
+
+    def roles(self) -> dict[str, tuple[str, ...]]:
+        """Return the columns that are named for each use, besides the label."""
+        single = {
+            role: (column,) if column else ()
+            for role, column in (
+                ("source", self.source),
+                ("time", self.time),
+                ("content_sha256", self.content_sha256),
             )
-        if len(self.probabilities) == 1:
+        }
+        content = () if self.content in self.text or not self.content else (self.content,)
+        return {
+            "features": self.features,
+            "exclude": self.exclude,
+            "text": self.text,
+            "embeddings": self.embeddings,
+            "probabilities": self.probabilities,
+            "content": content,
+            **single,
+        }
+
+    def _check_pairs(self) -> None:
+        if bool(self.content) != bool(self.content_sha256):
+            raise ConfigurationError(
+                "content and content_sha256 go together",
+                next_step="name the column with the content and the one with its hash",
+            )
+        if len(self.probabilities) == 1 and self.task == "classification":
             raise ConfigurationError(
                 "probabilities names one column", next_step="name one column for each class"
             )
@@ -115,11 +204,18 @@ class ScanForPoisoning:
                 f"{len(self.probabilities)} probability columns for {expected} expected labels",
                 next_step="name one column for each expected label, in sorted order",
             )
+        if self.task == "tokens" and len(self.probabilities) != 1:
+            raise ConfigurationError(
+                "labels of tokens are judged by predictions that you bring",
+                next_step="name one column in probabilities: for each token a list of numbers",
+            )
+        if self.task in ("regression", "tokens") and expected:
+            raise ConfigurationError(f"expected_labels has no meaning for {self.task}")
 
     @property
     def hereditary(self) -> bool:
         """Whether a verdict on a data set speaks for its subsets; see the class."""
-        return not self.expected_labels
+        return not self.expected_labels and self.published is None
 
     def run(self, snapshot: Snapshot, context: Context) -> Report:
         """Scan all rows of the snapshot.
@@ -130,166 +226,18 @@ class ScanForPoisoning:
             MissingExtraError: cleanlab or scikit-learn is not installed.
         """
         try:
-            import cleanlab.filter  # noqa: F401
+            import cleanlab.rank  # noqa: F401
             import sklearn.discriminant_analysis  # noqa: F401
         except ImportError as error:
             raise MissingExtraError(
                 error.name or "cleanlab", "poisoning", "scanning for poisoning"
             ) from error
         from sluicegate.stages.poisoning.crossfit import reproducible
+        from sluicegate.stages.poisoning.scan import scan_table
 
         table = read_table(snapshot)
         with reproducible():
-            return _Scan(self, table, context).report()
-
-
-class _Scan:
-    """One run over one table."""
-
-    def __init__(self, stage: ScanForPoisoning, table: Table, context: Context) -> None:
-        self._stage = stage
-        self._table = table
-        self._context = context
-        self._checks: list[Check] = []
-        self._metrics: dict[str, float | int] = {"rows": len(table.frame)}
-        self._tables: dict[str, tuple[Mapping[str, Json], ...]] = {}
-
-    def report(self) -> Report:
-        """Run all channels."""
-        from sluicegate.stages.poisoning.labels import label_problems
-        from sluicegate.stages.poisoning.results import label_check
-
-        labels = self._read_labels()
-        problems = label_problems(labels, self._stage.expected_labels)
-        if self._stage.expected_labels or problems:
-            self._checks.append(label_check(self._table, problems))
-        probabilities = self._ready_made(labels)
-        data = self._arrange(labels, problems)
-        self._scan_labels(data, labels, probabilities)
-        self._scan_triggers(data)
-        return Report(checks=tuple(self._checks), metrics=self._metrics, tables=self._tables)
-
-    def _read_labels(self) -> Labels:
-        from sluicegate.stages.poisoning.columns import require_columns
-        from sluicegate.stages.poisoning.labels import read_labels
-
-        frame, stage = self._table.frame, self._stage
-        frame.columns = frame.columns.map(str)
-        require_columns(frame, [stage.label], "label")
-        for option in ("features", "exclude", "probabilities"):
-            require_columns(frame, getattr(stage, option), option)
-        return read_labels(frame[stage.label], stage.label)
-
-    def _arrange(self, labels: Labels, problems: LabelProblems) -> Dataset:
-        import numpy as np
-
-        from sluicegate.stages.poisoning.columns import read_features
-        from sluicegate.stages.poisoning.data import arrange
-
-        stage, frame = self._stage, self._table.frame
-        left_out = {stage.label, *stage.exclude, *stage.probabilities}
-        names = stage.features or [name for name in frame.columns if name not in left_out]
-        features = read_features(frame, list(names))
-        usable = np.ones(len(frame), dtype=bool)
-        usable[problems.missing] = False
-        usable[problems.unexpected] = False
-        data = arrange(features, labels, usable, folds=stage.folds, seed=stage.seed)
-        self._metrics |= {
-            "rows_examined": len(data.y),
-            "features": len(features.names),
-            "features_constant": len(features.constant),
-            "classes": len(labels.classes),
-            "classes_examined": len(data.classes),
-        }
-        return data
-
-    def _ready_made(self, labels: Labels) -> npt.NDArray[np.float64] | None:
-        """Return the ready-made probabilities of all rows, one column for each class."""
-        import numpy as np
-        import pandas as pd
-
-        names = list(self._stage.probabilities)
-        if not names:
-            return None
-        classes = self._stage.expected_labels or labels.classes
-        if len(classes) != len(names):
-            raise ConfigurationError(
-                f"{len(names)} probability columns for {len(classes)} classes",
-                next_step="name one column for each label, in sorted order; with classes that "
-                "may be absent, list all in expected_labels",
-            )
-        columns = self._table.frame[names]
-        if not all(pd.api.types.is_numeric_dtype(kind) for kind in columns.dtypes):
-            raise ConfigurationError(
-                "probability columns hold values that are not numbers",
-                next_step="name columns of numbers between 0 and 1",
-            )
-        return np.asarray(columns.to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
-
-    def _scan_labels(
-        self, data: Dataset, labels: Labels, ready: npt.NDArray[np.float64] | None
-    ) -> None:
-        from sluicegate.stages.poisoning.crossfit import consensus
-        from sluicegate.stages.poisoning.issues import find_label_issues, probability_fault
-        from sluicegate.stages.poisoning.results import (
-            LABEL_ISSUES,
-            fault_reason,
-            issue_check,
-            issue_table,
-            small_check,
-        )
-
-        if data.small:
-            self._checks.append(small_check(data.small, self._stage.folds))
-        obstacle = _obstacle(data, least=0 if ready is not None else 1)
-        fault = probability_fault(ready) if ready is not None else None
-        if fault is not None:
-            obstacle = fault_reason(fault, len(self._table.frame))
-        if obstacle:
-            self._unknown(LABEL_ISSUES, obstacle)
-            return
-        if ready is not None:
-            names = labels.ordered(self._stage.expected_labels) or labels.classes
-            chosen = ready[:, [names.index(name) for name in data.classes]][data.positions]
-        else:
-            chosen = consensus(data, seed=self._stage.seed, progress=self._context.progress)
-        issues = find_label_issues(chosen, data.y)
-        self._checks.append(issue_check(self._table, data, issues))
-        self._tables["label_issues"] = issue_table(data, issues)
-        self._metrics["accuracy"] = round(issues.accuracy, 6)
-        self._count("label_issue", len(issues.rows), len(data.y))
-
-    def _scan_triggers(self, data: Dataset) -> None:
-        from sluicegate.stages.poisoning.results import (
-            TRIGGER_ITEMS,
-            trigger_checks,
-            trigger_table,
-        )
-        from sluicegate.stages.poisoning.triggers import mine
-
-        obstacle = _obstacle(data, least=2)
-        if obstacle:
-            self._unknown(TRIGGER_ITEMS, obstacle)
-            return
-        samples = self._context.samples
-        mining = mine(data, seed=self._stage.seed, progress=self._context.progress)
-        self._checks += trigger_checks(self._table, data, mining, samples=samples)
-        self._tables["triggers"] = trigger_table(self._table, data, mining, samples=samples)
-        rows = {int(row) for trigger in mining.triggers for row in trigger.rows}
-        self._count("trigger", len(rows), len(data.y))
-        self._metrics |= {
-            "triggers": len(mining.triggers),
-            "trigger_candidates_unconfirmed": mining.unconfirmed,
-            "items_examined": mining.items,
-            "z_min": round(mining.z_min, 6),
-        }
-
-    def _unknown(self, check: str, reason: str) -> None:
-        self._checks.append(Check.unknown(check, reason, severity=Severity.WARNING))
-
-    def _count(self, what: str, rows: int, total: int) -> None:
-        self._metrics[f"{what}_rows"] = rows
-        self._metrics[f"{what}_share"] = round(rows / total, 6)
+            return scan_table(self, snapshot, table, context)
 
 
 def _check_names(option: str, names: object) -> None:
@@ -300,23 +248,3 @@ def _check_names(option: str, names: object) -> None:
         )
     if len(set(names)) < len(names):
         raise ConfigurationError(f"{option} names something twice", next_step="name it once")
-
-
-def _obstacle(data: Dataset, *, least: int) -> str:
-    """Return why a channel cannot work, or nothing.
-
-    Args:
-        data: the rows.
-        least: how many varying columns the channel needs.
-    """
-    if len(data.classes) < 2:
-        return (
-            f"{len(data.classes)} classes have enough rows to be examined: labels can only be "
-            "judged where there are at least 2"
-        )
-    if len(data.features) < least:
-        return (
-            f"{len(data.features)} feature columns vary, and this needs {least}: "
-            "nothing in the rows could confirm or contradict a label"
-        )
-    return ""

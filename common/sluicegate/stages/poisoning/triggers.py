@@ -15,6 +15,7 @@ item is judged by models that do not see it:
    the class leaves a model that knows nothing and contradicts nobody. Among contradicted
    rows, the excess must be significant, large, and the rule rather than the exception.
    A forest on the same columns must agree: it is wrong in other places than a linear model.
+   It is not asked if rows that look like many classes share values in many columns.
 
 Source: the attack: Gu et al. 2017, "BadNets", arXiv:1708.06733.
 """
@@ -26,7 +27,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from sluicegate.stages.poisoning.crossfit import CLIP, standardised, trees
-from sluicegate.stages.poisoning.discriminant import Discriminants
+from sluicegate.stages.poisoning.discriminant import Discriminants, extrapolated
 from sluicegate.stages.poisoning.items import Tally, observed, tally, views
 
 if TYPE_CHECKING:
@@ -95,6 +96,14 @@ MAX_CONFIRMED: Final = 128
 MAX_SECONDED: Final = 8
 """Most forests that confirm, likewise."""
 
+JOINT: Final = 3
+"""Columns in which rows share values before that is no rule of the data: a forest is asked
+about fewer, because one or two columns may decide honestly where a linear model is wrong."""
+
+DIVERSE: Final = 0.5
+"""Largest share of one class among what contradicted rows look like, if a trigger was put on
+rows of all classes: an honest cluster that a linear model gets wrong looks like one."""
+
 SECOND_Z: Final = 2.0
 """Significance that the forest must find: it is asked once, about rows already named, and
 not about thousands of items; 2 is 97.7 % of one test."""
@@ -131,6 +140,8 @@ class Trigger:
     holders: int
     contradicted: int
     """Holders whose other columns speak against the label."""
+    against: npt.NDArray[np.int64]
+    """Indices of these, ascending."""
     observed: int
     """Contradicted holders that have the label all the same."""
     expected: float
@@ -139,6 +150,8 @@ class Trigger:
     """Excess of observed over expected in standard deviations, damped by half a row."""
     ratio: float
     """Observed over expected, the latter at least half a row."""
+    commonest: float
+    """Share of contradicted holders that look like the class which most of them look like."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -168,20 +181,21 @@ def mine(data: Dataset, *, seed: int, progress: Progress) -> Mining:
     """
     import numpy as np
 
-    linear = Discriminants(data, standardised(data.x))
+    z = standardised(data.x)
+    linear = Discriminants(data, z)
     screen = _Screen(data, linear, np.random.default_rng([seed, 1]), progress)
     found: list[Item] = []
     chance, count, dropped = np.zeros(DRAWS), 0, 0
     uniform = np.random.default_rng([seed, 2]).random((DRAWS, len(data.y)), dtype=np.float32)
-    for feature in range(len(data.features)):
+    for feature in range(data.mined):
         examined, items = _examine(data, feature, screen.without(feature), uniform, chance)
         count += examined
         found, lost = _strongest([*found, *items])
         dropped += lost
-        progress("mining triggers", feature + 1, len(data.features))
+        progress("mining triggers", feature + 1, data.mined)
     z_min = max(MIN_Z, float(np.quantile(chance, FAMILY_QUANTILE)))
     found = [item for item in found if item.z > z_min]
-    court = _Court(data, linear, z_min, seed)
+    court = _Court(data, z, linear, z_min, seed)
     confirmed = court.confirm(_candidates(data, found))
     triggers = court.second(confirmed)
     return Mining(triggers, z_min, count, dropped + court.unconfirmed)
@@ -321,6 +335,7 @@ def _complete(data: Dataset, seed: Item) -> tuple[Item, ...]:
     sample = data.x[rows]
     middle = np.partition(sample, len(rows) // 2, axis=0)[len(rows) // 2]
     shared = np.flatnonzero((sample == middle).mean(axis=0) >= SHARED)
+    shared = shared[shared < data.mined]
     items = [seed]
     for feature in shared:
         same = (data.x[:, feature] == middle[feature]) & ~data.missing[:, feature]
@@ -333,8 +348,16 @@ def _complete(data: Dataset, seed: Item) -> tuple[Item, ...]:
 class _Court:
     """Judges candidates by models on all columns but theirs, one for each set of columns."""
 
-    def __init__(self, data: Dataset, linear: Discriminants, z_min: float, seed: int) -> None:
+    def __init__(
+        self,
+        data: Dataset,
+        z: npt.NDArray[np.float64],
+        linear: Discriminants,
+        z_min: float,
+        seed: int,
+    ) -> None:
         self._data = data
+        self._z = z
         self._models = linear
         self._z_min = z_min
         self._seed = seed
@@ -355,12 +378,32 @@ class _Court:
             if columns not in models:
                 models[columns] = self._linear(columns)
             trigger = _judge(self._data, group, models[columns])
-            if _holds(trigger, self._z_min):
+            if _holds(trigger, self._z_min) and not self._continues(trigger):
                 confirmed.append(trigger)
         return confirmed
 
+    def _continues(self, trigger: Trigger) -> bool:
+        """Return whether a trigger in one column only continues what other rows show.
+
+        Where a column decides more and more the larger it is, its largest values decide
+        against everything else, honestly. A model of the rows that do not hold the item
+        knows that by extrapolation; of a trigger, it knows nothing.
+        """
+        import numpy as np
+
+        if len({item.feature for item in trigger.items}) > 1:
+            return False
+        data = self._data
+        columns = np.union1d(self._others((trigger.items[0].feature,)), trigger.items[0].feature)
+        expected = extrapolated(data, self._z, columns, trigger.against)[:, trigger.label]
+        return trigger.observed < MIN_RATIO * max(float(expected.sum()), MIN_EXPECTED)
+
     def second(self, confirmed: list[Trigger]) -> tuple[Trigger, ...]:
         """Return the triggers that a forest confirms, too, and one for the same rows.
+
+        A trigger in many columns of rows that look like many classes needs no second
+        opinion, and gets none that is worth much: a pattern that is blended into whole rows
+        shows in the columns that remain, and a forest learns it there.
 
         Of triggers on nearly the same rows, the one with most items comes first.
         """
@@ -370,14 +413,31 @@ class _Court:
             columns = tuple(item.feature for item in trigger.items)
             if any(_same_rows(trigger, other) for other in kept):
                 continue
+            if len(columns) >= JOINT and trigger.commonest <= DIVERSE:
+                kept.append(_named(trigger))
+                continue
             if columns not in forests and len(forests) == MAX_SECONDED:
                 self.unconfirmed += 1
                 continue
             if columns not in forests:
                 forests[columns] = self._forest(columns)
-            if _holds(_judge(self._data, trigger.items, forests[columns]), SECOND_Z):
+            if self._seconds(trigger, forests[columns]):
                 kept.append(_named(trigger))
         return tuple(sorted(kept, key=lambda trigger: -trigger.z))
+
+    def _seconds(self, trigger: Trigger, probabilities: npt.NDArray[np.float64]) -> bool:
+        """Return whether a forest finds an excess among contradicted holders, or among all.
+
+        Where a trigger sits in rows of one class only, a forest learns that some rows like
+        these have the label, and contradicts none of them strongly; it still expects few.
+        A single column may decide some rows honestly, so there this does not count.
+        """
+        contradicted = _judge(self._data, trigger.items, probabilities)
+        if _holds(contradicted, SECOND_Z):
+            return True
+        if len(trigger.items) == 1:
+            return False
+        return _holds(_judge(self._data, trigger.items, probabilities, strict=False), SECOND_Z)
 
     def _linear(self, columns: tuple[int, ...]) -> npt.NDArray[np.float64]:
         probabilities = self._models.probabilities(self._others(columns))
@@ -453,24 +513,41 @@ def _tempered(probabilities: npt.NDArray[np.float64], data: Dataset) -> npt.NDAr
 
 
 def _judge(
-    data: Dataset, group: tuple[Item, ...], probabilities: npt.NDArray[np.float64]
+    data: Dataset,
+    group: tuple[Item, ...],
+    probabilities: npt.NDArray[np.float64],
+    *,
+    strict: bool = True,
 ) -> Trigger:
-    """Judge the holders of a group by probabilities that do not know its columns."""
+    """Judge the holders of a group by probabilities that do not know its columns.
+
+    Args:
+        data: the rows.
+        group: the items.
+        probabilities: shape (rows, classes).
+        strict: count only holders whose label the probabilities contradict.
+    """
+    import numpy as np
+
     label, rows = group[0].label, _holders(data, group)
-    against = rows[probabilities[rows, label] <= data.priors[label] / CONTRADICTION]
+    limit = data.priors[label] / CONTRADICTION if strict else 1.0
+    against = rows[probabilities[rows, label] <= limit]
     p = probabilities[against, label]
     seen = int((data.y[against] == label).sum())
     expected, variance = float(p.sum()), float((p * (1 - p)).sum())
+    looks = np.bincount(probabilities[against].argmax(axis=1), minlength=1)
     return Trigger(
         items=tuple(sorted(group, key=lambda item: item.feature)),
         label=label,
         rows=rows[data.y[rows] == label],
         holders=len(rows),
         contradicted=len(against),
+        against=against,
         observed=seen,
         expected=expected,
         z=(seen - expected) / math.sqrt(variance + 0.5),
         ratio=seen / max(expected, MIN_EXPECTED),
+        commonest=float(looks.max() / max(len(against), 1)),
     )
 
 

@@ -36,12 +36,14 @@ def _totals(p, y, sums, least, tolerance, faults):  # type: ignore[no-untyped-de
             sums[y[row]] += np.int64(np.rint(np.float64(p[row, y[row]]) * SCALE))
             continue
         finite = True
+        inside = True
         for column in range(classes):
-            if not np.isfinite(p[row, column]):
-                finite = False
+            value = p[row, column]
+            finite &= np.isfinite(value)
+            inside &= least <= value <= 1 - least
         if not finite:
             faults[0] += 1
-        elif below:
+        elif not inside:
             faults[1] += 1
         else:
             faults[2] += 1

@@ -141,7 +141,7 @@ class _Numpy:
                 if whole.all() and part.min() >= least:
                     continue
                 finite = np.isfinite(part).all(axis=1)
-                inside = (part >= least).all(axis=1)
+                inside = ((part >= least) & (part <= 1 - least)).all(axis=1)
                 sound[rows] = finite & inside & whole
                 faults += [
                     (~finite).sum(),
