@@ -142,9 +142,7 @@ def times_of(column: pandas.Series[Any], name: str) -> npt.NDArray[np.float64]:
         column = column.astype(column.cat.categories.dtype)
     kind = pd.api.types.infer_dtype(column, skipna=True)
     values = _numbers(column) if kind != "string" else _plain(column)
-    if kind.startswith("timedelta"):
-        values = np.full(len(column), np.nan)
-    elif values is None or (kind == "string" and np.isfinite(values).mean() <= 0.5):
+    if values is None or (kind == "string" and np.isfinite(values).mean() <= 0.5):
         read = pd.to_datetime(column, errors="coerce", utc=True, format="mixed")
         moments = read.dt.tz_localize(None).to_numpy()  # in units that reach its furthest date
         values = (moments - np.datetime64(0, "s")) / np.timedelta64(1, "s")
@@ -189,7 +187,7 @@ def _numbers(column: pandas.Series[Any]) -> npt.NDArray[np.float64] | None:
 
 
 def _floats(column: pandas.Series[Any]) -> npt.NDArray[np.float64]:
-    """Return numbers as float64; whole numbers beyond its range are infinite."""
+    """Return numbers as float64; whole numbers beyond its range are gaps."""
     import numpy as np
 
     try:
@@ -199,12 +197,10 @@ def _floats(column: pandas.Series[Any]) -> npt.NDArray[np.float64]:
 
 
 def _float(value: Any) -> float:
-    if value is None or value != value:
-        return math.nan
     try:
-        return float(value)
+        return math.nan if value is None else float(value)
     except OverflowError:
-        return math.inf if value > 0 else -math.inf
+        return math.nan
 
 
 def _plain(column: pandas.Series[Any]) -> npt.NDArray[np.float64]:

@@ -55,6 +55,9 @@ NEGLIGIBLE: Final = 0.01
 MAX_FITTED: Final = 50_000
 """Rows, in hash order, that sharpness and share are fitted on."""
 
+NAME: Final = 40
+"""Longest class name in a message, in characters."""
+
 WORST: Final = 5
 """How many of the worst margins a finding quotes."""
 
@@ -86,6 +89,9 @@ def label_issues(
     Its p-value is the probability of a label that is as unlikely as the given one: by the
     predictions or, if there is a reference, the share of trusted rows that score as high.
 
+    How good each label is by cleanlab's own score (``normalized_margin``, 0 to 1) is told
+    beside: as the mean over the table, and as the worst of each group.
+
     Args:
         probabilities: shape (rows, classes): finite out-of-sample probabilities.
         y: shape (rows,): given labels, all of which occur.
@@ -97,6 +103,7 @@ def label_issues(
             1 / budget rows to tell.
     """
     import numpy as np
+    from cleanlab.rank import get_label_quality_scores
 
     normal = _normalised(probabilities)
     before = normal if first is None else _normalised(first)
@@ -113,14 +120,16 @@ def label_issues(
         flagged &= p_values <= budget
     suggested = normal.argmax(axis=1)
     found = np.flatnonzero(flagged)
+    quality = get_label_quality_scores(y, normal, method="normalized_margin")
     return Channel(
         id=LABEL_ISSUES,
         scores=np.round(scores, 6),
         p_values=np.round(p_values, 9),
-        groups=tuple(_groups(found, y, suggested, scores, classes)),
+        groups=tuple(_groups(found, y, suggested, scores, quality, classes)),
         suggested=np.where(own < best, suggested, y),
         metrics={
             "accuracy": round(float((suggested == y).mean()), 6),
+            "label_quality": round(float(quality.mean()), 6),
             "label_cut_ratio": round(ratio_of(at), 6),
             "label_noise_fitted": round(sum(fit.weight * fit.wrong for fit in fits), 6),
         },
@@ -219,6 +228,7 @@ def _groups(
     y: npt.NDArray[np.int64],
     suggested: npt.NDArray[np.int64],
     scores: npt.NDArray[np.float64],
+    quality: npt.NDArray[np.float64],
     classes: Sequence[str],
 ) -> Iterator[Group]:
     """Yield a group for each pair of given and suggested label, most frequent first."""
@@ -231,12 +241,14 @@ def _groups(
         rows = found[pair == code]
         worst: list[Json] = [round(float(one), 6) for one in np.sort(scores[rows])[::-1][:WORST]]
         yield Group(
-            message=f"{len(rows)} rows carry one label and look like another class",
+            message=f"{len(rows)} rows labelled {classes[given][:NAME]!r} look like "
+            f"{classes[wanted][:NAME]!r}",
             rows=rows,
             evidence={
                 "given": classes[given],
                 "suggested": classes[wanted],
                 "count": len(rows),
                 "worst_margins": worst,
+                "worst_quality": round(float(quality[rows].min()), 6),
             },
         )
