@@ -37,7 +37,11 @@ lint: .venv/ready
 bench: .venv/ready
 	$(BIN)/python benchmarks/gate_overhead.py
 	$(BIN)/python benchmarks/import_cost.py
-	$(BIN)/python benchmarks/poisoning.py
+	$(BIN)/python benchmarks/poisoning/speed.py --quick
+	$(BIN)/python benchmarks/poisoning/noise.py --seeds 2
+	$(BIN)/python benchmarks/poisoning/clean.py
+	$(BIN)/python benchmarks/poisoning/battery.py --seeds 11 --budgets 0.01
+	$(BIN)/python benchmarks/poisoning/text.py --documents 8000
 
 constraints: .venv/ready
 	$(PIP) install --quiet uv

@@ -124,9 +124,15 @@ class TestConfidentLearning:
         y, p = labelled(np.random.default_rng(3), rows=5000, classes=6)
         expected = find_label_issues(y, p, rule="confident-learning")
         monkeypatch.setattr(learning, "SPILL_BYTES", 4096)
+        stored = []
+        store = learning._store
+        monkeypatch.setattr(
+            learning, "_store", lambda kept, place: stored.append(place) or store(kept, place)
+        )
         found = find_label_issues(y, p, rule="confident-learning", shards=7, folder=tmp_path)
         np.testing.assert_array_equal(found, expected)
-        assert len(list(tmp_path.iterdir())) > 3
+        assert len(stored) > 3
+        assert list(tmp_path.iterdir()) == []  # nothing is left behind
 
     def test_many_classes_are_counted_by_pair(self, monkeypatch):
         y, p = labelled(np.random.default_rng(4), rows=3000, classes=7)

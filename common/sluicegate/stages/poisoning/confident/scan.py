@@ -96,7 +96,8 @@ def find_label_issues(
         rule: one of :data:`RULES`.
         shards: how many pieces to scan, for an executor.
         executor: where to scan; ``None`` for here.
-        folder: for candidates that are too many for memory (``confident-learning`` only).
+        folder: for candidates that are too many for memory (``confident-learning`` only), on a
+            file system that all workers of the executor share; ``None`` for a temporary one.
 
     Returns:
         Shape (rows,).
@@ -114,7 +115,8 @@ def find_label_issues(
     thresholds.require_sound()
     mask = np.zeros(len(labels), dtype=bool)
     if rule == "confident-learning":
-        mask[_confident(thresholds, pieces, folder, executor, no_progress)] = True
+        with tempfile.TemporaryDirectory(prefix="sluicegate-", dir=folder) as place:
+            mask[_confident(thresholds, pieces, Path(place), executor, no_progress)] = True
         return mask
     cut = examine(Margins(), pieces, executor=executor) if classes > 1 else None
     if cut is not None:
@@ -186,7 +188,7 @@ def _check_rule(rule: str) -> None:
 def _confident(
     thresholds: ClassThresholds,
     pieces: Sequence[Shard[Batch]],
-    folder: Path | None,
+    folder: Path,
     executor: Executor | None,
     progress: Progress,
 ) -> npt.NDArray[np.int64]:

@@ -1,19 +1,27 @@
-"""How well and how fast triggers in text are found.
+"""How well and how fast triggers in text are found, beside cleanlab on the same documents.
 
 Text is made up as it is scanned, never all of it at once: each document mixes common words
 with words of its class, both drawn by Zipf's law. Two triggers are planted, a rare word and
 a phrase of common words, each in ``--poisoned`` documents of any class, which then carry
 the attacker's label.
 
-    python benchmarks/poisoning_text.py --documents 8000 --seeds 5
-    python benchmarks/poisoning_text.py --documents 1000000 --poisoned 250 --workers 2
-    python benchmarks/poisoning_text.py --documents 8000 --poisoned 0
+cleanlab gets a linear model on hashed words and pairs of words, cross-validated, and its
+default filter. It needs all documents at once, and is left out above 50,000 of them.
+
+    python benchmarks/poisoning/text.py --documents 8000 --seeds 5
+    python benchmarks/poisoning/text.py --documents 1000000 --poisoned 250 --workers 2
+    python benchmarks/poisoning/text.py --documents 8000 --poisoned 0
 """
 
 from __future__ import annotations
 
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import argparse
 import resource
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -30,6 +38,7 @@ TOPIC = 3_000
 BATCH = 2_000
 RARE = "qxzv"
 COMMON = 40
+PEER_AT_MOST = 50_000
 
 
 @cache
@@ -104,29 +113,65 @@ def parts(documents: int, poisoned: int, classes: int, seed: int) -> list[Part]:
     ]
 
 
+def by_cleanlab(shards: list[Part]) -> tuple[set[int], float]:
+    """Return the documents that cleanlab's default filter flags, and CPU seconds."""
+    from cleanlab.filter import find_label_issues
+    from sklearn.feature_extraction.text import HashingVectorizer
+    from sklearn.linear_model import SGDClassifier
+    from sklearn.model_selection import cross_val_predict
+
+    batches = [batch for shard in shards for batch in shard.batches()]
+    texts = [text for batch in batches for text in batch.texts]
+    y = np.concatenate([batch.y for batch in batches])
+    started = cpu()
+    x = HashingVectorizer(n_features=2**18, ngram_range=(1, 2)).transform(texts)
+    model = SGDClassifier(loss="log_loss", random_state=0)
+    p = cross_val_predict(model, x, y, cv=3, method="predict_proba")
+    flagged = np.flatnonzero(find_label_issues(y, p, n_jobs=1))
+    return set(flagged.tolist()), cpu() - started
+
+
+def head() -> None:
+    """Print the names of the columns."""
+    print(
+        "word, phrase: share found of the documents with each trigger; wrong: share flagged of "
+        "the others;\nMB: peak so far of this process, from the second line on with cleanlab's, "
+        "and of the largest worker\n"
+        f"{'':>6} {'--------- scan ---------':^23} {'------- cleanlab -------':^23}\n"
+        f"{'seed':>6} {'word':>6} {'phrase':>6} {'wrong':>9} {'word':>6} {'phrase':>6} {'wrong':>9}"
+        f" {'CPU s':>7} {'ratio':>6} {'wall s':>7} {'MB':>12}  triggers, named exactly"
+    )
+
+
 def tell(shards: list[Part], found: NgramFindings, seconds: tuple[float, float]) -> None:
     """Print what was found."""
     flagged = {int(row) for trigger in found.triggers for row in trigger.rows}
     names = {trigger.text for trigger in found.triggers}
-    one, two = shards[0].poison
-    recall = [len(flagged & some) / max(len(some), 1) for some in (one, two)]
+    exact = [what for what, text in (("word", RARE), ("phrase", shards[0].phrase)) if text in names]
     usage = [
-        resource.getrusage(who).ru_maxrss
+        resource.getrusage(who).ru_maxrss // 1024
         for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     ]
+    peer, ratio = f"{'-':>6} {'-':>6} {'-':>9}", "-"
+    if shards[-1].last <= PEER_AT_MOST:
+        other, used = by_cleanlab(shards)
+        peer, ratio = shares(shards, other), f"{seconds[1] / used:.1f}x"
     print(
-        f"seed {shards[0].seed}: recall word {recall[0]:.3f} phrase {recall[1]:.3f}, "
-        f"false flags {len(flagged - one - two)} of {shards[-1].last}, triggers {len(names)}, "
-        f"named exactly word {RARE in names} phrase {shards[0].phrase in names}, "
-        f"wall {seconds[0]:.0f} s, CPU {seconds[1]:.0f} s, "
-        f"peak {usage[0] / 1024:.0f} MB here {usage[1] / 1024:.0f} MB in workers",
-        {
-            key: found.metrics[key]
-            for key in ("accuracy", "runs", "buckets", "suspect_buckets", "candidates")
-        },
-        found.unknown,
+        f"{shards[0].seed:>6} {shares(shards, flagged)} {peer} {seconds[1]:>7.1f} {ratio:>6}"
+        f" {seconds[0]:>7.1f} {f'{usage[0]} + {usage[1]}':>12}"
+        f"  {len(names)}, {' and '.join(exact) or 'none'}"
+        + (f"; could not tell: {found.unknown}" if found.unknown else ""),
         flush=True,
     )
+
+
+def shares(shards: list[Part], flagged: set[int]) -> str:
+    """Return which shares of poisoned and of other documents were flagged."""
+    poison = shards[0].poison
+    found = [f"{len(flagged & some) / len(some):.3f}" if some else "-" for some in poison]
+    others = shards[-1].last - len(poison[0] | poison[1])
+    wrong = len(flagged - poison[0] - poison[1]) / max(others, 1)
+    return f"{found[0]:>6} {found[1]:>6} {wrong:>9.5f}"
 
 
 def cpu() -> float:
@@ -135,15 +180,19 @@ def cpu() -> float:
     return sum(sum(resource.getrusage(kind)[:2]) for kind in kinds)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--documents", type=int, default=8_000)
-    parser.add_argument("--poisoned", type=int, default=24)
-    parser.add_argument("--classes", type=int, default=4)
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=0)
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--documents", type=int, default=8_000, help="how many (8000)")
+    parser.add_argument("--poisoned", type=int, default=24, help="documents with each trigger (24)")
+    parser.add_argument("--classes", type=int, default=4, help="how many (4)")
+    parser.add_argument("--seeds", type=int, default=1, help="runs (1)")
+    parser.add_argument("--first-seed", type=int, default=0, help="seed of the first run (0)")
+    parser.add_argument("--workers", type=int, default=0, help="processes; 0 for this one (0)")
     args = parser.parse_args()
+    head()
     for seed in range(args.first_seed, args.first_seed + args.seeds):
         shards = parts(args.documents, args.poisoned, args.classes, seed)
         wall, used = time.perf_counter(), cpu()
@@ -153,7 +202,8 @@ def main() -> None:
         else:
             found = mine_ngrams(shards, classes=args.classes, seed=seed)
         tell(shards, found, (time.perf_counter() - wall, cpu() - used))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
