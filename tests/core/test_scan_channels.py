@@ -162,6 +162,16 @@ def test_text_beside_numbers_leaves_both_examined(tmp_path):
         assert outcomes(report)[name] is Outcome.PASSED
 
 
+def test_text_is_read_also_where_the_label_is_missing_or_too_rare(tmp_path):
+    frame = corpus(90)
+    frame["label"] = frame["label"].astype(object)
+    frame.loc[[4, 8], "label"] = [None, "rare"]
+    frame.loc[[4, 8], "body"] += " pass\u202eword"
+    frame["label"] = frame["label"].map(str, na_action="ignore")
+    report = scan(frame, tmp_path / "t.parquet", text=("body",), exclude=PROBABILITIES)
+    assert flagged(report, "hidden_characters") == {4, 8}
+
+
 def test_models_can_learn_from_text_alone(tmp_path):
     frame = corpus(150).drop(columns=list(PROBABILITIES))
     topics = [f"{'kto'[label]}word{at % 4}" for at, label in enumerate(frame["label"])]

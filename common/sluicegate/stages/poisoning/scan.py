@@ -383,12 +383,15 @@ class _Scan:
         from sluicegate.stages.poisoning.text.ngrams import mine_texts
         from sluicegate.stages.poisoning.text.surprisal import surprisal
 
-        if not self._stage.text or not len(positions):
+        if not self._stage.text:
             return
-        documents = self._documents(self._table.frame.iloc[positions])
-        seed = self._stage.seed
-        self._say(hidden_characters(documents), positions, classes)
-        self._say(surprisal(documents, seed=seed), positions, classes)
+        frame, seed = self._table.frame, self._stage.seed
+        every, whole = np.arange(len(frame)), self._documents(frame)
+        self._say(hidden_characters(whole), every, classes)  # whatever the label
+        self._say(surprisal(whole, seed=seed), every, classes)
+        if not len(positions):
+            return
+        documents = [whole[position] for position in positions.tolist()]
         known = np.zeros(len(documents), dtype=np.int64) if y is None else y
         self._say(near_duplicates(documents, known, seed=seed), positions, classes)
         if y is not None:
