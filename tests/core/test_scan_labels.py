@@ -206,6 +206,20 @@ class TestKernels:
             np.testing.assert_array_equal(one, other)
         assert kernels().__class__ is not numpy_kernels().__class__
 
+    @pytest.mark.parametrize("error", [ImportError, RuntimeError])
+    def test_numpy_serves_where_numba_cannot(self, monkeypatch, error):
+        import builtins
+
+        real = builtins.__import__
+
+        def refuse(name, *args, **options):
+            if name == "sluicegate.stages.poisoning.confident" and "compiled" in (args[2] or ()):
+                raise error("no numba")
+            return real(name, *args, **options)
+
+        monkeypatch.setattr(builtins, "__import__", refuse)
+        assert type(kernels.__wrapped__()) is type(numpy_kernels())
+
     @given(st.floats(1, 1e9))
     def test_a_ratio_lies_in_its_bin(self, ratio):
         at = int(bins_of(np.array([ratio]))[0])

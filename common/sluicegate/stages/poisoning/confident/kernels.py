@@ -110,7 +110,7 @@ def kernels() -> Kernels:
     """Return the fastest kernels there are."""
     try:
         from sluicegate.stages.poisoning.confident import compiled
-    except ImportError:
+    except (ImportError, RuntimeError):  # the latter: no folder in which numba could cache
         return numpy_kernels()
     return compiled.Compiled()
 
