@@ -1,20 +1,30 @@
-"""Scan a labelled table for poisoned rows: wrong labels, and triggers of a backdoor.
+"""Scan a labelled table for poisoned rows, in channels that are kept apart.
 
-The modules, in the order in which a run passes through them:
+``stage`` is the stage and its options; ``scan`` decides which channels a table allows, and in
+which order. Every channel returns a :class:`~.channel.Channel`: scores, and groups of flagged
+rows. ``results`` and ``pictures`` word and draw them.
+
+What channels work on:
 
 * ``labels`` reads the label column and compares its classes with the expected ones;
 * ``columns`` turns feature columns into numbers that one wild value cannot distort;
 * ``data`` puts rows into an order and into folds that depend on their content alone;
-* ``crossfit`` predicts every row's class with models that never saw the row;
-* ``discriminant`` does so for linear models on many choices of columns;
-* ``issues``, channel 1, compares these predictions with the labels;
-* ``items`` lists what rows have in common: a value of a feature, a range, a gap;
-* ``triggers``, channel 2, looks for items that decide the label against everything else
-  in the row, which is what a backdoor does and what no label check can see;
-* ``results`` words checks, findings and tables; ``stage`` is the stage itself.
+* ``crossfit`` predicts every row's class with models that never saw the row, and
+  ``discriminant`` does so for linear models on many choices of columns.
 
-A further channel is one module that takes a :class:`~.data.Dataset` and one check in
-``results``. Importing this package loads no numerical library: they load inside ``run``.
+Channels:
+
+* ``issues``: labels against predictions; ``confident`` does that in any size, without models;
+* ``items`` and ``triggers``: what decides a label against everything else in the row;
+* ``duplicates``, ``outliers``: floods of copies, rows that are like no class;
+* ``sources``: uploads and hours with too many contradicted labels;
+* ``representations``: second clusters in embeddings;
+* ``text``: what can be hidden in free text;
+* ``split_view``: content that is not what was published;
+* ``tasks``: labels that are no single class.
+
+``detector`` is the seam for data that is larger than memory or than one machine. Importing
+this package loads no numerical library: they load inside ``run``.
 """
 
 from __future__ import annotations

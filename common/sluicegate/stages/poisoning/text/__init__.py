@@ -5,6 +5,7 @@
 * ``ngrams`` finds words and phrases that decide the label against the rest of the text,
   which is what a backdoor in text does;
 * ``neighbours`` finds one text many times over, hardly changed, and one text with two labels;
+* ``features`` makes points of documents, for the channels that need some;
 * ``tokens`` cuts text of any script into words, and hashes them the same way everywhere.
 
 Channels take texts as a sequence of ``str``, labels as class codes, and return a
