@@ -33,6 +33,10 @@ MIN_EXAMPLES: Final = 1
 """Rows that every class keeps; a class with no more is not pruned. cleanlab's default."""
 
 
+SORTED: Final = 1024
+"""Up to this many rows of a label all rivals' margins are sorted at once: calls cost more."""
+
+
 def calibrated(joint: Joint, label: int) -> npt.NDArray[np.int64]:
     """Scale the confident guesses about one label's rows to all of its rows, and round.
 
@@ -181,12 +185,13 @@ def _take(
     positive = margins > 0
     available = positive.sum(axis=1)
     taken = positive[available <= need].any(axis=0)
-    for at in np.flatnonzero(available > need):
-        first = len(some.rows) - int(need[at])
-        border = np.partition(margins[at], first)[first]
-        above = margins[at] > border
-        taken |= above
-        taken[np.flatnonzero(margins[at] == border)[: need[at] - int(above.sum())]] = True
+    many = np.flatnonzero(available > need)
+    if len(many):
+        lines, wish = margins[many], need[many]
+        borders = _borders(lines, wish)[:, None]
+        above, equal = lines > borders, lines == borders
+        left = (wish - above.sum(axis=1))[:, None]
+        taken |= (above | (equal & (np.cumsum(equal, axis=1) <= left))).any(axis=0)
     open_ = some.flaggable & ~taken
     lacking = {
         int(wanted[at]): int(need[at] - available[at])
@@ -194,6 +199,22 @@ def _take(
         if (open_ & ~positive[at]).any()
     }
     return taken, lacking
+
+
+def _borders(
+    margins: npt.NDArray[np.floating], need: npt.NDArray[np.int64]
+) -> npt.NDArray[np.floating]:
+    """Return the ``need``-th largest value of each line; shape (lines,)."""
+    import numpy as np
+
+    if margins.shape[1] <= SORTED:
+        found = np.sort(margins, axis=1)[np.arange(len(need)), margins.shape[1] - need]
+        return np.asarray(found, dtype=margins.dtype)
+    borders = [
+        np.partition(line, len(line) - count)[len(line) - count]
+        for line, count in zip(margins, need.tolist(), strict=True)
+    ]
+    return np.array(borders, dtype=margins.dtype)
 
 
 @dataclass(frozen=True, slots=True)
