@@ -499,6 +499,15 @@ def test_rounded_probabilities_are_normalised():
     assert not label_issues(p, y, ("a", "b"), budget=0.01).flagged.any()
 
 
+def test_a_reference_too_small_to_tell_is_said_and_never_passed():
+    y = np.array([0, 1] * 20)
+    p = np.where(np.eye(2)[y] > 0, 0.99, 0.01)
+    small = label_issues(p, y, ("a", "b"), budget=0.01, reference=np.full(99, -4.0))
+    assert "99 rows" in small.unknown
+    enough = label_issues(p, y, ("a", "b"), budget=0.01, reference=np.full(100, -4.0))
+    assert not enough.unknown
+
+
 def test_the_number_of_probability_columns_must_be_that_of_the_classes(tmp_path):
     frame = with_probabilities(small_frame())
     stage = ScanForPoisoning(label="label", probabilities=("p0", "p1"), exclude=("p2",))

@@ -114,7 +114,13 @@ def label_issues(
     scores = log_margin(normal, y)
     p_values = np.where(normal <= own[:, None], normal, 0.0).sum(axis=1)
     flagged = (own < best) & (bins_of(best / own) >= at)
-    if reference is not None and len(reference) >= 1 / budget:
+    unknown = ""
+    if reference is not None and len(reference) < 1 / budget:
+        unknown = (
+            f"the reference has {len(reference)} rows: to tell a share of {budget:g}, it needs "
+            f"{math.ceil(1 / budget)}"
+        )
+    elif reference is not None:
         above = len(reference) - np.searchsorted(np.sort(reference), scores, side="left")
         p_values = (1.0 + above) / (len(reference) + 1.0)
         flagged &= p_values <= budget
@@ -126,6 +132,7 @@ def label_issues(
         scores=np.round(scores, 6),
         p_values=np.round(p_values, 9),
         groups=tuple(_groups(found, y, suggested, scores, quality, classes)),
+        unknown=unknown,
         suggested=np.where(own < best, suggested, y),
         metrics={
             "accuracy": round(float((suggested == y).mean()), 6),
