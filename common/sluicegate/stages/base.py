@@ -75,7 +75,8 @@ class Context:
     """What a run gives to a stage besides the snapshot."""
 
     files: Mapping[str, bytes] = field(default_factory=dict)
-    """Content of the stage's configuration files by field name, read once by the gate."""
+    """Content of the stage's configuration files by field name, read once by the gate; of a
+    field with many files as ``name[0]``, ``name[1]`` …"""
     samples: bool = False
     """Whether the policy allows data values in reports."""
     progress: Progress = no_progress
@@ -201,24 +202,35 @@ def _default(item: dataclasses.Field[Any]) -> Any:
 
 
 def configuration_files(stage: Stage) -> dict[str, bytes]:
-    """Read the configuration files that a stage's fields name, by field name.
+    """Read the configuration files that a stage's fields name; keys as in :class:`Context`.
 
     Raises:
         ConfigurationError: a file is missing or unreadable.
     """
-    files = {}
-    for described in stage_fields(stage):
-        value = getattr(stage, described.name)
-        if described.file and value is not None:
-            try:
-                files[described.name] = Path(value).read_bytes()
-            except OSError as error:
-                raise ConfigurationError(
-                    f"{stage.name}: cannot read {described.name} {str(value)!r}: {error.strerror}",
-                    next_step="paths in a policy are relative to the policy file, others to the "
-                    "working directory",
-                ) from error
-    return files
+    return {
+        key: _read(stage, described.name, path)
+        for described in stage_fields(stage)
+        if described.file
+        for key, path in _paths(described, getattr(stage, described.name))
+    }
+
+
+def _paths(described: Field, value: Any) -> list[tuple[str, Any]]:
+    """Return the paths of a field, by the keys that their contents are kept under."""
+    if described.many:
+        return [(f"{described.name}[{index}]", path) for index, path in enumerate(value)]
+    return [] if value is None else [(described.name, value)]
+
+
+def _read(stage: Stage, name: str, path: Any) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigurationError(
+            f"{stage.name}: cannot read {name} {str(path)!r}: {error.strerror}",
+            next_step="paths in a policy are relative to the policy file, others to the "
+            "working directory",
+        ) from error
 
 
 def configuration(stage: Stage, files: Mapping[str, bytes]) -> dict[str, Json]:
@@ -235,7 +247,10 @@ def configuration(stage: Stage, files: Mapping[str, bytes]) -> dict[str, Json]:
         if described.secret and value is not None:
             value = "redacted"  # a credential is no part of the question
         elif described.file and value is not None:
-            value = {"sha256": Digest.of(files[described.name]).hex}
+            digests: list[Json] = [
+                {"sha256": Digest.of(files[key]).hex} for key, _ in _paths(described, value)
+            ]
+            value = digests if described.many else digests[0]
         elif described.many:
             value = list(value)
         values[described.name] = value
