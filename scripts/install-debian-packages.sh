@@ -1,6 +1,7 @@
 #!/bin/sh
-# Install what the tests need from Debian besides Python: make, and Node.js with npm for the
-# test that verifies receipts with @sigstore/verify. Does nothing where they are there.
+# Install what the tests need from Debian besides Python: make; Node.js with npm for the test
+# that verifies receipts with @sigstore/verify; PostgreSQL for the tests of TLS to a database;
+# GnuPG and OpenSSL for the tests of encrypted files. Does nothing where they are there.
 # Needs root for anything that is missing.
 set -eu
 
@@ -9,6 +10,10 @@ command -v make >/dev/null || missing="$missing make"
 command -v git >/dev/null || missing="$missing git"
 command -v node >/dev/null || missing="$missing nodejs"
 command -v npm >/dev/null || missing="$missing npm"
+command -v gpg >/dev/null || missing="$missing gnupg"
+command -v openssl >/dev/null || missing="$missing openssl"
+command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 ||
+  missing="$missing postgresql"
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
 
 [ -z "$missing" ] && exit 0
