@@ -39,6 +39,10 @@ def store_for(subject: SubjectUri) -> Store:
         from sluicegate.storage.s3 import S3Store
 
         return S3Store()
+    from sluicegate.storage.orchestrators import description_store
+
+    if (described := description_store(subject.scheme)) is not None:
+        return described
     from sluicegate.storage.fsspec_store import FsspecStore
 
     return FsspecStore()
