@@ -7,11 +7,11 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from sluicegate.canonical import parse_json
 from sluicegate.clearance import Clearance, SubjectSource
 from sluicegate.cli.init import make_key
+from sluicegate.cli.options import add_endpoint, add_stage_options, stage_from, use_endpoint
 from sluicegate.cli.row_scores import row_score_file
 from sluicegate.cli.terminal import COULD_NOT_CONCLUDE, NOT_CLEARED, PASSED, Progress, emit
 from sluicegate.errors import ConfigurationError, PolicyError
@@ -20,11 +20,10 @@ from sluicegate.model import Verdict
 from sluicegate.policy.load import default_policy, find_policy, load_policy
 from sluicegate.policy.model import Policy
 from sluicegate.receipts.keys import FileSigner, Signer
-from sluicegate.stages.base import Field, Stage, stage_fields
-from sluicegate.stages.registry import build_stage, stage_names, stage_type
+from sluicegate.stages.registry import stage_names, stage_type
 from sluicegate.storage.local import write_atomically
 
-__all__ = ["add_gate", "add_secure"]
+__all__ = ["add_gate", "add_secure", "policy_or_default", "read_clearance"]
 
 _EPILOG = """\
 exit codes:
@@ -58,12 +57,7 @@ def add_gate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         _add_common(stage)
-        stage.add_argument(
-            "--purpose", help="take the stage's options from this purpose of the policy"
-        )
-        group = stage.add_argument_group("options of the stage")
-        for field in stage_fields(kind):
-            _add_field(group, field)
+        add_stage_options(stage, kind)
         if getattr(kind, "scores_rows", False):
             _add_row_scores(stage)
         stage.set_defaults(run=_run_gate)
@@ -92,6 +86,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key", help="private key file (default: $SLUICEGATE_SIGNING_KEY)")
     parser.add_argument("--clearance-out", metavar="FILE", help="write the clearance as JSON")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    add_endpoint(parser)
 
 
 def _add_row_scores(parser: argparse.ArgumentParser) -> None:
@@ -107,30 +102,11 @@ def _add_row_scores(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_field(group: argparse._ArgumentGroup, field: Field) -> None:
-    flag = f"--{field.name.replace('_', '-')}"
-    plain = field.required or field.default in (None, "", ())
-    note = "" if plain else f" (default {field.default})"
-    if field.kind is bool:
-        group.add_argument(
-            flag, action=argparse.BooleanOptionalAction, default=None, help=field.help + note
-        )
-        return
-    extra: dict[str, Any] = {"action": "extend", "nargs": "+"} if field.many else {}
-    group.add_argument(
-        flag,
-        type=field.kind,
-        default=None,
-        metavar=field.kind.__name__.upper(),
-        help=field.help + note,
-        **extra,
-    )
-
-
 def _run_gate(args: argparse.Namespace) -> int:
+    use_endpoint(args)
     _forget_clearance(args.clearance_out)
-    policy = _policy(args.policy)
-    stage = _stage(args, policy)
+    policy = policy_or_default(args.policy)
+    stage = stage_from(args, args.stage, policy)
     progress = Progress()
     out = getattr(args, "findings_out", None)
     if out is None and getattr(args, "all_scores", False):
@@ -154,8 +130,9 @@ def _run_gate(args: argparse.Namespace) -> int:
 
 
 def _run_secure(args: argparse.Namespace) -> int:
+    use_endpoint(args)
     _forget_clearance(args.clearance_out)
-    policy = _policy(args.policy)
+    policy = policy_or_default(args.policy)
     signer, progress = _signer(args.key, policy), Progress()
     subject: SubjectSource = _subject(args.subject)
     outcomes: list[GateOutcome] = []
@@ -180,7 +157,12 @@ def _run_secure(args: argparse.Namespace) -> int:
     return _exit_code(outcomes[-1])
 
 
-def _policy(named: str | None) -> Policy:
+def policy_or_default(named: str | None) -> Policy:
+    """Load the policy that is named or configured, else the built-in rules, and say so.
+
+    Raises:
+        PolicyError: the policy that is named or configured is unusable.
+    """
     try:
         return load_policy(find_policy(named))
     except PolicyError:
@@ -232,22 +214,6 @@ def read_clearance(path: Path) -> Clearance:
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"cannot read a clearance from {path}: {error}") from error
     return Clearance.from_json(value if isinstance(value, Mapping) else {})
-
-
-def _stage(args: argparse.Namespace, policy: Policy) -> Stage:
-    given = {
-        field.name: getattr(args, field.name)
-        for field in stage_fields(stage_type(args.stage))
-        if getattr(args, field.name) is not None
-    }
-    if args.purpose is None:
-        return build_stage(args.stage, given)
-    if given:
-        raise ConfigurationError("give --purpose or the stage's own options, not both")
-    for need in policy.purpose(args.purpose).requirements:
-        if need.stage.name == args.stage:
-            return need.stage
-    raise ConfigurationError(f"the purpose {args.purpose!r} does not need {args.stage}")
 
 
 def _forget_clearance(path: str | None) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from sluicegate.cli.demo import add_demo
+from sluicegate.cli.encryption import add_encryption, add_iam_policy
+from sluicegate.cli.export import add_export
 from sluicegate.cli.gate import add_gate, add_secure
 from sluicegate.cli.init import add_init
 from sluicegate.cli.labels import add_scan_labels
@@ -83,9 +85,12 @@ def _parser() -> argparse.ArgumentParser:
         add_gate,
         add_verify,
         add_report,
+        add_export,
         add_ledger,
         add_stages,
         add_scan_labels,
+        add_encryption,
+        add_iam_policy,
         add_demo,
     ):
         add(commands)

@@ -11,12 +11,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from sluicegate.stages.base import Context, Option, Stage
+    from sluicegate.stages.encryption import CheckEncryption
     from sluicegate.stages.poisoning import ScanForPoisoning
     from sluicegate.stages.validation import ValidateDataset
 
-__all__ = ["Context", "Option", "ScanForPoisoning", "Stage", "ValidateDataset"]
+__all__ = [
+    "CheckEncryption",
+    "Context",
+    "Option",
+    "ScanForPoisoning",
+    "Stage",
+    "ValidateDataset",
+]
 
 _HOMES: Final = {
+    "CheckEncryption": "sluicegate.stages.encryption",
     "Context": "sluicegate.stages.base",
     "Option": "sluicegate.stages.base",
     "ScanForPoisoning": "sluicegate.stages.poisoning",

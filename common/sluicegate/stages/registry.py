@@ -19,6 +19,7 @@ from sluicegate.stages.base import Field, Stage, stage_fields
 __all__ = ["BUILT_IN", "build_stage", "stage_names", "stage_type"]
 
 BUILT_IN: Final[Mapping[str, str]] = {
+    "check-encryption": "sluicegate.stages.encryption.stage:CheckEncryption",
     "scan-for-poisoning": "sluicegate.stages.poisoning:ScanForPoisoning",
     "validate-dataset": "sluicegate.stages.validation:ValidateDataset",
 }
@@ -89,7 +90,11 @@ def build_stage(name: str, options: Mapping[str, object], *, base: Path | None =
 def _convert(stage: str, field: Field, value: object, base: Path | None) -> object:
     if field.many:
         items = value if isinstance(value, tuple | list) else (value,)
-        return tuple(_check(stage, field, item) for item in items)
+        return tuple(_convert_one(stage, field, item, base) for item in items)
+    return _convert_one(stage, field, value, base)
+
+
+def _convert_one(stage: str, field: Field, value: object, base: Path | None) -> object:
     checked = _check(stage, field, value)
     if field.file and base is not None:
         return str(base / str(checked))
