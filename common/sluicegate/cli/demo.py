@@ -1,7 +1,8 @@
-"""``sluicegate demo``: poisoned digits through secured pipelines, and three attacks.
+"""``sluicegate demo``: poisoned digits through secured pipelines, a bucket, and attacks.
 
 Nothing is staged. The data is real, the poison is real, the orchestrators are the installed
-ones and run the example files; every number printed was measured in this run.
+ones and run the example files; every number printed was measured in this run. Only AWS is a
+simulation.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+from sluicegate.cli.bucket_demo import BucketPipeline
 from sluicegate.cli.pipelines import AirflowPipeline, Pipeline, PrefectPipeline
 from sluicegate.cli.terminal import NOT_CLEARED, PASSED
 from sluicegate.errors import ConfigurationError
@@ -22,10 +24,12 @@ from sluicegate.errors import ConfigurationError
 __all__ = ["add_demo"]
 
 _MARKER: Final = ".sluicegate-demo"
-_PIPELINES: Final[dict[str, type[Pipeline]]] = {
-    "airflow": AirflowPipeline,
-    "prefect": PrefectPipeline,
+_PIPELINES: Final[dict[str, tuple[type[Pipeline], str]]] = {
+    "airflow": (AirflowPipeline, "airflow"),
+    "prefect": (PrefectPipeline, "prefect"),
+    "storage": (BucketPipeline, "moto"),
 }
+"""Parts of the demo, each with the package that it needs."""
 
 
 def add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -41,20 +45,21 @@ def add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--folder", default="sluicegate-demo", help="where to work (default: %(default)s)"
     )
     parser.add_argument(
-        "--only", choices=_PIPELINES, help="one orchestrator instead of all that are installed"
+        "--only", choices=_PIPELINES, help="one part instead of all that can run here"
     )
     parser.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace) -> int:
-    chosen = [args.only] if args.only else [name for name in _PIPELINES if find_spec(name)]
-    if not chosen or not all(find_spec(name) for name in chosen):
+    there = [name for name, (_, package) in _PIPELINES.items() if find_spec(package)]
+    chosen = [name for name in there if args.only in (None, name)]
+    if not chosen:
         raise ConfigurationError(
-            f"{args.only or 'no orchestrator'} is not installed",
+            f"what {args.only or 'the demo'} needs is not installed",
             next_step='pip install "sluicegate[all]"',
         )
     started, folder, examples = time.monotonic(), _prepare(Path(args.folder)), _examples()
-    pipelines = [_PIPELINES[name](folder / name, examples) for name in chosen]
+    pipelines = [_PIPELINES[name][0](folder / name, examples) for name in chosen]
     _run_all(pipelines)
     failures = [failure for pipeline in pipelines for failure in pipeline.failures]
     print("\nLook at it")

@@ -44,6 +44,8 @@ class Pipeline(ABC):
     """One orchestrator's run: its folder, what it printed, and what went wrong."""
 
     name: ClassVar[str]
+    rules: ClassVar[str] = "policy.yaml"
+    """The policy among the examples."""
 
     def __init__(self, folder: Path, examples: Path) -> None:
         """Set up a project in ``folder`` with the policy of the examples and a new key."""
@@ -54,15 +56,14 @@ class Pipeline(ABC):
         self._changed = threading.Condition()
         self._finished = False
         (folder / "logs").mkdir(parents=True)
-        for name in ("policy.yaml", "digits.suite.json"):
-            shutil.copy(examples / name, folder / name)
+        shutil.copy(examples / self.rules, folder / "policy.yaml")
+        shutil.copy(examples / "digits.suite.json", folder)
         new_key_pair(default_key_path(folder / ".sluicegate"), folder / "keys" / "gates.pub.pem")
 
     def run(self) -> None:
         """Run everything; whatever goes wrong is a failure of the demo."""
         try:
-            self.say(f"\n{self.name}: poisoned digits arrive")
-            self.raw_is_refused()
+            self.arrive()
             self.pipelines()
             self.say(f"\n{self.name}: three attacks on the pipeline itself")
             self.attacks()
@@ -120,8 +121,9 @@ class Pipeline(ABC):
         """The evidence folder."""
         return Evidence(load_policy(self.policy).evidence)
 
-    def raw_is_refused(self) -> None:
+    def arrive(self) -> None:
         """Receive the data; it may not be trained on as it arrived."""
+        self.say(f"\n{self.name}: poisoned digits arrive")
         receive = "import digits; digits.receive(digits.folder() / 'raw' / 'digits.parquet')"
         self.command("receive", [sys.executable, "-c", receive])
         self.say(f"  {self.raw}")
