@@ -3,11 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test lint bench constraints clean
+.PHONY: help demo test test-slow lint bench constraints clean
 
 help:
 	@echo "make demo         poisoned data meets a secured pipeline, in Airflow and in Prefect"
-	@echo "make test         all tests"
+	@echo "make test         all tests but the slow ones"
+	@echo "make test-slow    tests that take more than half a minute each"
 	@echo "make lint         ruff, mypy --strict, import-linter"
 	@echo "make bench        measurements, side by side with what they compare to"
 	@echo "make constraints  renew constraints.txt (pinned versions with hashes)"
@@ -26,7 +27,10 @@ demo: .venv/ready
 	$(BIN)/sluicegate demo --folder build/demo
 
 test: .venv/ready
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(TESTS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(TESTS)
+
+test-slow: .venv/ready
+	$(BIN)/python -m pytest -n 2 --dist load -m slow $(TESTS)
 
 lint: .venv/ready
 	$(BIN)/ruff check
@@ -42,6 +46,9 @@ bench: .venv/ready
 	$(BIN)/python benchmarks/poisoning/clean.py
 	$(BIN)/python benchmarks/poisoning/battery.py --seeds 11 --budgets 0.01
 	$(BIN)/python benchmarks/poisoning/text.py --documents 8000
+	$(BIN)/python benchmarks/encryption/policies.py --policies 500 --seed 1
+	$(BIN)/python benchmarks/encryption/heads.py
+	$(BIN)/python benchmarks/encryption/inventory.py
 
 constraints: .venv/ready
 	$(PIP) install --quiet uv
