@@ -79,7 +79,7 @@ def simulate_aws(folder: Path) -> Iterator[SimulatedAws]:
         MissingExtraError: moto is not installed.
     """
     try:
-        from moto.moto_api._internal import moto_api_backend
+        from moto.moto_api._internal.models import moto_api_backend
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
         from werkzeug.serving import WSGIRequestHandler, make_server
     except ImportError as error:
