@@ -35,6 +35,7 @@ from sluicegate.stages.encryption.settings import Settings
 from sluicegate.storage.manifest import FileRecord, Manifest
 from sluicegate.storage.snapshot import Snapshot
 from sluicegate.storage.uri import SubjectUri
+from tests.aws import point_at
 
 ACCOUNT = "123456789012"
 """The account of moto."""
@@ -158,18 +159,7 @@ def serve(tmp_path):
 
 def _point_at(front, monkeypatch, tmp_path):
     """Point the usual AWS configuration at the front, and at nothing else."""
-    for name, value in {
-        "AWS_ENDPOINT_URL": front.url,
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "not-a-secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": str(tmp_path / "no-config"),
-        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "no-credentials"),
-    }.items():
-        monkeypatch.setenv(name, value)
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3"):
-        monkeypatch.delenv(name, raising=False)
+    point_at(front.url, monkeypatch, tmp_path)
     monkeypatch.setattr("boto3.DEFAULT_SESSION", None)
     real = socket.getaddrinfo
 

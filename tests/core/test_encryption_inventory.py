@@ -18,7 +18,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from moto.server import ThreadedMotoServer
 
 from sluicegate.canonical import Digest
 from sluicegate.errors import SubjectChangedError, SubjectError
@@ -40,6 +39,7 @@ from sluicegate.storage.local import LocalStore
 from sluicegate.storage.manifest import FileRecord, Manifest
 from sluicegate.storage.snapshot import Snapshot, take_snapshot
 from sluicegate.storage.uri import SubjectUri
+from tests.aws import moto_server, point_at
 
 COLUMNS = {
     "bucket": "Bucket",
@@ -59,30 +59,14 @@ ODD = ("plain", "a b", "c+d", "e%20f", "g%2Fh", "ü/日本", "x,y\"z'", "q#?&=",
 @pytest.fixture(scope="module")
 def server():
     """Run a simulated S3 for all tests of this file."""
-    running = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    running.start()
-    boto3.DEFAULT_SESSION = None
-    host, port = running.get_host_and_port()
-    yield f"http://{host}:{port}"
-    running.stop()
-    boto3.DEFAULT_SESSION = None
+    with moto_server() as address:
+        yield address
 
 
 @pytest.fixture(autouse=True)
 def environment(server, monkeypatch, tmp_path):
     """Point the usual AWS configuration at the server, and at nothing else."""
-    for name, value in {
-        "AWS_ENDPOINT_URL_S3": server,
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "not-a-secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": str(tmp_path / "no-config"),
-        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "no-credentials"),
-    }.items():
-        monkeypatch.setenv(name, value)
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"):
-        monkeypatch.delenv(name, raising=False)
+    point_at(server, monkeypatch, tmp_path, service="S3")
 
 
 @pytest.fixture

@@ -27,7 +27,6 @@ from urllib.parse import quote, unquote_to_bytes
 import boto3
 import pytest
 from botocore.stub import Stubber
-from moto.server import ThreadedMotoServer
 
 from sluicegate.canonical import Digest
 from sluicegate.errors import ConfigurationError, SubjectChangedError
@@ -52,6 +51,7 @@ from sluicegate.storage.local import LocalStore
 from sluicegate.storage.manifest import FileRecord, Manifest
 from sluicegate.storage.snapshot import Snapshot, take_snapshot
 from sluicegate.storage.uri import SubjectUri
+from tests.aws import moto_server, point_at
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 KEY_A = "arn:aws:kms:us-east-1:111122223333:key/aaaaaaaa-1111-2222-3333-444444444444"
@@ -240,30 +240,16 @@ def error_body(code, message=""):
 @pytest.fixture(scope="module", autouse=True)
 def moto():
     """Run a simulated AWS for all tests of this file."""
-    running = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    running.start()
-    boto3.DEFAULT_SESSION = None
-    host, port = running.get_host_and_port()
-    yield f"http://{host}:{port}"
-    running.stop()
-    boto3.DEFAULT_SESSION = None
+    with moto_server() as address:
+        yield address
 
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch, tmp_path):
     """Point the usual AWS configuration at nothing but what a test names."""
-    for name, value in {
-        "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1",
-        "AWS_ACCESS_KEY_ID": "AKIATEST",
-        "AWS_SECRET_ACCESS_KEY": SECRET,
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": str(tmp_path / "no-config"),
-        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "no-credentials"),
-    }.items():
-        monkeypatch.setenv(name, value)
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"):
-        monkeypatch.delenv(name, raising=False)
+    point_at("http://127.0.0.1:1", monkeypatch, tmp_path, service="S3")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATEST")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     monkeypatch.setattr(heads_module, "_FIRST_WAIT", 0.001)
 
 

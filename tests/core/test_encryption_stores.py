@@ -24,6 +24,7 @@ from sluicegate.stages.encryption.stores import AREA, examine, resources
 from sluicegate.stages.encryption.stores.catalog import TYPES
 from sluicegate.storage.snapshot import take_snapshot
 from sluicegate.storage.uri import SubjectUri
+from tests.aws import point_at
 
 REGION, ACCOUNT = "eu-west-1", "123456789012"
 KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab"
@@ -64,18 +65,7 @@ ARNS = {
 
 
 def configure(monkeypatch, tmp_path, endpoint):
-    for name, value in {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "not-a-secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": str(tmp_path / "no-config"),
-        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "no-credentials"),
-    }.items():
-        monkeypatch.setenv(name, value)
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
+    point_at(endpoint, monkeypatch, tmp_path)
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
 
 

@@ -13,6 +13,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import boto3
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,6 +31,7 @@ from sluicegate.storage.local import LocalStore
 from sluicegate.storage.manifest import FileRecord, Manifest
 from sluicegate.storage.snapshot import Snapshot
 from sluicegate.storage.uri import SubjectUri
+from tests.aws import moto_server, point_at
 
 SAMPLES = Path(__file__).parent / "foreign"
 NOW = datetime(2030, 1, 15, tzinfo=UTC)
@@ -892,23 +894,9 @@ def test_importing_the_area_imports_nothing_heavy():
 
 @pytest.fixture
 def security_hub(monkeypatch, tmp_path):
-    import boto3
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "not-a-secret",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": str(tmp_path / "no-config"),
-        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "no-credentials"),
-    }.items():
-        monkeypatch.setenv(name, value)
-    yield boto3.client("securityhub", "eu-west-1", endpoint_url=f"http://{host}:{port}")
-    server.stop()
-    boto3.DEFAULT_SESSION = None
+    with moto_server() as address:
+        point_at(address, monkeypatch, tmp_path)
+        yield boto3.client("securityhub", "eu-west-1")
 
 
 def test_what_security_hub_hands_out_is_read(security_hub):

@@ -7,31 +7,20 @@ import io
 import boto3
 import pandas as pd
 import pytest
-from moto.server import ThreadedMotoServer
 
 from sluicegate.errors import ClearanceRefused, SubjectChangedError
+from tests.aws import moto_server, point_at
 from tests.scenes import POLICY
 
 
 @pytest.fixture
-def bucket(monkeypatch):
+def bucket(monkeypatch, tmp_path):
     """Return a client of a real S3 server that holds the bucket ``lake``."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "AWS_ENDPOINT_URL_S3": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    boto3.DEFAULT_SESSION = None
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="lake")
-    yield client
-    server.stop()
-    boto3.DEFAULT_SESSION = None
+    with moto_server() as address:
+        point_at(address, monkeypatch, tmp_path, service="S3")
+        client = boto3.client("s3")
+        client.create_bucket(Bucket="lake")
+        yield client
 
 
 def put(client, key, values):

@@ -7,23 +7,21 @@ names and file names are chosen by whoever wrote the data.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
-from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from sluicegate.canonical import Json
 from sluicegate.model import RunIdentity, Verdict
 from sluicegate.reports.drawing import draw, visible
+from sluicegate.reports.stored import ranges
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
 __all__ = ["render_report"]
 
-_MAX_RANGES: Final = 40
-"""Row ranges shown for a finding; the JSON holds all."""
 _MAX_TABLE_ROWS: Final = 500
 _MAX_FINDINGS: Final = 100
 
@@ -55,7 +53,7 @@ def render_report(
         reasons=reasons,
         issued=issued.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
         run=run.to_json(),
-        ranges=_ranges,
+        ranges=ranges,
         max_rows=_MAX_TABLE_ROWS,
         max_findings=_MAX_FINDINGS,
     )
@@ -81,16 +79,3 @@ def _shown(value: Json) -> Json:
     if isinstance(value, str) and not hasattr(value, "__html__"):
         return visible(value)
     return value
-
-
-def _ranges(ordinals: Iterable[int]) -> str:
-    """Return ``3, 7-12, 40`` for sorted ordinals, cut after a number of ranges."""
-    runs: list[list[int]] = []
-    for ordinal in ordinals:
-        if runs and ordinal == runs[-1][1] + 1:
-            runs[-1][1] = ordinal
-        else:
-            runs.append([ordinal, ordinal])
-    words = [f"{first}" if first == last else f"{first}-{last}" for first, last in runs]
-    shown = list(islice(words, _MAX_RANGES))
-    return ", ".join(shown) + (" …" if len(words) > len(shown) else "")

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from sluicegate.errors import ConfigurationError, MissingExtraError
+from sluicegate.stages.encryption.refusals import Unknown, refusal
 
 __all__ = ["NOT_CONFIGURED", "Aws", "Unknown", "ask"]
 
@@ -37,6 +38,9 @@ NOT_CONFIGURED: Final = frozenset(
 )
 """Error codes that are answers: the setting is not there."""
 
+_DENIED: Final = ("AccessDenied", "AccessDeniedException")
+"""Error codes of a refusal for want of permission."""
+
 _MISSING_API: Final = frozenset(
     {
         "NotImplemented",
@@ -50,14 +54,6 @@ _MISSING_API: Final = frozenset(
     }
 )
 """Error codes of endpoints that do not know the call: S3-compatible stores, simulators."""
-
-
-@dataclass(frozen=True, slots=True)
-class Unknown:
-    """Nothing could be learnt."""
-
-    reason: str
-    """For people: which call, and what it answered. Holds no credential."""
 
 
 def ask(what: str, call: Callable[[], T]) -> T | Unknown | None:
@@ -87,13 +83,15 @@ def _sort(what: str, response: Any) -> Unknown | None:
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     if code in NOT_CONFIGURED:
         return None
-    if status in (401, 403) or code in ("AccessDenied", "AccessDeniedException", "403"):
-        return Unknown(f"{what}: access denied ({code or status})")
-    if status in (405, 501) or code in _MISSING_API:
-        return Unknown(f"{what}: the endpoint does not know this call ({code or status})")
-    if status == 429 or status >= 500 or "Throttl" in code or code in ("SlowDown", "503"):
-        return Unknown(f"{what}: the service did not answer in time ({code or status})")
-    return Unknown(f"{what}: the service answered {code or status}")
+    if code in _DENIED:
+        status = 403  # some services deny with a 400
+    elif code in _MISSING_API:
+        status = 501
+    elif "Throttl" in code or code == "SlowDown":
+        status = 429
+    elif status in (404, 410):
+        return Unknown(f"{what}: the service answered {code or status}")
+    return refusal(what, status, code)
 
 
 @dataclass(slots=True)

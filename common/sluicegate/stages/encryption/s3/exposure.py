@@ -43,6 +43,18 @@ _OWNERSHIP: Final = Permission("s3:GetBucketOwnershipControls", "bucket")
 _POLICY: Final = Permission("s3:GetBucketPolicy", "bucket")
 _STATUS: Final = Permission("s3:GetBucketPolicyStatus", "bucket")
 
+_EVERY_CALL: Final = (
+    "s3.get_bucket_policy",
+    "s3.get_bucket_policy_status",
+    "s3.get_bucket_acl",
+    "s3.get_bucket_ownership_controls",
+    "s3.get_public_access_block",
+    "s3control.get_public_access_block",
+    "sts.get_caller_identity",
+)
+_EVERY_PERMISSION: Final = (_POLICY, _STATUS, _ACL, _OWNERSHIP, _PUBLIC_BLOCK, _ACCOUNT_BLOCK)
+"""What it takes to know everything that has a say in who is let in."""
+
 _ALL_BLOCKS: Final = (
     "BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=true,RestrictPublicBuckets=true"
 )
@@ -52,16 +64,8 @@ _PUBLIC: Final = Question(
     asks="Is the bucket closed to the public?",
     kind=Kind.AT_REST,
     severity=Severity.CRITICAL,
-    calls=(
-        "s3.get_bucket_policy",
-        "s3.get_bucket_policy_status",
-        "s3.get_bucket_acl",
-        "s3.get_bucket_ownership_controls",
-        "s3.get_public_access_block",
-        "s3control.get_public_access_block",
-        "sts.get_caller_identity",
-    ),
-    permissions=(_POLICY, _STATUS, _ACL, _OWNERSHIP, _PUBLIC_BLOCK, _ACCOUNT_BLOCK),
+    calls=_EVERY_CALL,
+    permissions=_EVERY_PERMISSION,
     remedy="aws s3api put-public-access-block --bucket BUCKET "
     f"--public-access-block-configuration {_ALL_BLOCKS}",
     controls=Controls(fsbp=("S3.2", "S3.3"), csf=("PR.DS-01", "PR.AA-05")),
@@ -94,16 +98,8 @@ _OTHERS: Final = Question(
     asks="Is the bucket closed to other accounts?",
     kind=Kind.AT_REST,
     severity=Severity.WARNING,
-    calls=(
-        "s3.get_bucket_policy",
-        "s3.get_bucket_policy_status",
-        "s3.get_bucket_acl",
-        "s3.get_bucket_ownership_controls",
-        "s3.get_public_access_block",
-        "s3control.get_public_access_block",
-        "sts.get_caller_identity",
-    ),
-    permissions=(_POLICY, _STATUS, _ACL, _OWNERSHIP, _PUBLIC_BLOCK, _ACCOUNT_BLOCK),
+    calls=_EVERY_CALL,
+    permissions=_EVERY_PERMISSION,
     remedy="Name your own accounts as principals, or demand your organisation: "
     '"Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-…"}}; switch access lists off: '
     "aws s3api put-bucket-ownership-controls --bucket BUCKET --ownership-controls "

@@ -26,6 +26,7 @@ from xml.etree import ElementTree
 
 from sluicegate.errors import MissingExtraError
 from sluicegate.stages.encryption.aws import Unknown
+from sluicegate.stages.encryption.refusals import refusal
 from sluicegate.stages.encryption.scope import Scope
 from sluicegate.stages.encryption.stores.base import Asks, Judgement, wrong
 from sluicegate.stages.encryption.stores.names import AzureName, of_subject
@@ -79,7 +80,7 @@ class _Container:
             if not status:
                 return Unknown(f"{call}: {type(error).__name__}")
             code = str(getattr(error, "error_code", None) or "")
-            return _refused(call, action, int(status), code)
+            return refusal(call, int(status), code, takes=action)
 
     def client(self) -> Any:
         """Return Azure's client of the container, or :class:`Unknown`."""
@@ -272,17 +273,6 @@ def _connect(scope: Scope, name: AzureName) -> Any:
             **options,
         )
     return service.get_container_client(name.container)
-
-
-def _refused(call: str, action: str, status: int, code: str) -> Unknown:
-    what = f"{code or status}"
-    if status in (401, 403):
-        return Unknown(f"{call}: access denied ({what}); it takes {action}")
-    if status in (404, 405, 501):
-        return Unknown(f"{call}: not there, or the endpoint does not know this call ({what})")
-    if status == 429 or status >= 500:
-        return Unknown(f"{call}: the service did not answer in time ({what})")
-    return Unknown(f"{call}: the service answered {what}")
 
 
 def _library(module: str) -> Any:

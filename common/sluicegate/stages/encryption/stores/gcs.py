@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from sluicegate.errors import MissingExtraError
 from sluicegate.model import Finding
 from sluicegate.stages.encryption.aws import Unknown
+from sluicegate.stages.encryption.refusals import refusal
 from sluicegate.stages.encryption.scope import Scope
 from sluicegate.stages.encryption.stores.base import Asks, Judgement, wrong
 from sluicegate.stages.encryption.stores.names import GcsName, of_subject
@@ -56,11 +57,11 @@ class _Bucket:
         try:
             return make(self.client())
         except api.GoogleAPICallError as error:
-            return _refused(call, permission, int(error.code or 0))
+            return refusal(call, int(error.code or 0), takes=permission)
         except auth.DefaultCredentialsError:
             return Unknown(f"{call}: no Google credentials; anonymous access is never tried")
         except api.RetryError as error:
-            return _refused(call, permission, int(getattr(error.cause, "code", None) or 503))
+            return refusal(call, int(getattr(error.cause, "code", None) or 503), takes=permission)
         except (auth.GoogleAuthError, network) as error:
             return Unknown(f"{call}: {type(error).__name__}")
 
@@ -237,16 +238,6 @@ def _fault(scope: Scope, blob: Any) -> str | None:
     if blob._properties.get("customerEncryption"):  # noqa: SLF001  the library has no reader
         mode = "SSE-C"
     return None if mode in modes else f"expected one of {', '.join(modes)}, found {mode}"
-
-
-def _refused(call: str, permission: str, status: int) -> Unknown:
-    if status in (401, 403):
-        return Unknown(f"{call}: access denied ({status}); it takes {permission}")
-    if status in (404, 405, 501):
-        return Unknown(f"{call}: not there, or the endpoint does not know this call ({status})")
-    if status == 429 or status >= 500:
-        return Unknown(f"{call}: the service did not answer in time ({status})")
-    return Unknown(f"{call}: the service answered {status}")
 
 
 def _library(module: str) -> Any:
