@@ -511,10 +511,11 @@ def test_what_google_refuses_is_unknown(world, scope, part, status, expected):
 
 def test_without_google_credentials_nothing_is_asked(world, scope, monkeypatch):
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS")
-    found = checks(scope("gs://bucket"))
+    found = checks(scope("gs://unasked"))
     assert {check.outcome for check in found.values()} == {UNKNOWN}
     assert all("no Google credentials" in check.reason for check in found.values())
-    assert world.asked == []
+    # By its name: a late retry of the test before may still arrive.
+    assert not any("unasked" in one[1] for one in world.asked)
 
 
 def test_a_google_that_is_not_there_is_unknown(world, scope, monkeypatch):

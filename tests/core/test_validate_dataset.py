@@ -993,6 +993,8 @@ def test_a_run_says_nothing_and_uses_no_network_or_file(folder: Path) -> None:
         logging.basicConfig(level=logging.INFO)
         done = []
         def watch(event, args):
+            if event == "subprocess.Popen" and args[1] == ["uname", "-p"]:
+                return  # azure-identity, where it is installed: GX imports it
             if event in ("socket.connect", "socket.getaddrinfo", "os.system", "subprocess.Popen"):
                 done.append(event)
             if event == "open" and isinstance(args[1], str) and set(args[1]) & set("wax+"):
