@@ -78,7 +78,7 @@ def test_patterns_that_cut_too_fine_are_said_to():
         ("arn:aws:iam::*:role/*", "arn:aws:iam::1:x:role/a", False),  # a wildcard ends at a colon
         ("arn:aws:sns:*:1:topic:*", "arn:aws:sns:eu:1:topic:a:b", True),
         ("arn:aws:iam::111122223333:*", "arn:aws:iam::111122223333:user/a:b", True),
-        ("arn:*", "arn:aws:iam::1:root", True),
+        ("arn:*", "arn:aws:iam::1:root", False),  # six parts, or it is no ARN
     ],
 )
 def test_wildcards_of_arn_operators_stay_within_their_part(pattern, text, expected):

@@ -18,7 +18,7 @@ from decimal import Decimal
 from itertools import combinations, pairwise
 from typing import Final
 
-from sluicegate.stages.encryption.iam.glob import Glob, cells, literal
+from sluicegate.stages.encryption.iam.glob import Glob, cells, escaped, literal
 from sluicegate.stages.encryption.iam.operators import (
     Family,
     Operator,
@@ -75,6 +75,15 @@ _STRANGER: Final[Mapping[str, str]] = {
 }
 """Keys that say where a caller belongs, with the value of one who belongs nowhere."""
 
+_FREE_TEXT: Final = (
+    "aws:principaltag/",
+    "aws:requesttag/",
+    "aws:resourcetag/",
+    "s3:existingobjecttag/",
+    "s3:requestobjecttag/",
+)
+"""Keys, by how they begin, whose values somebody chose: they need not be of any type."""
+
 _MOMENTS: Final = ("aws:currenttime", "aws:epochtime")
 """Keys that are the time of the request: never before now."""
 
@@ -124,7 +133,7 @@ def possible_values(
         The examples, absence first where it is possible, and whether they are all that the
         policy can tell apart.
     """
-    singles, complete = _singles(key, tests, now)
+    singles, complete = _singles(key, tests, now, barred)
     singles = [value for value in dict.fromkeys(singles) if value not in barred]
     values: list[Value] = [] if always_present(key) else [ABSENT]
     values += [(value,) for value in singles]
@@ -136,7 +145,9 @@ def possible_values(
     return values, complete
 
 
-def _singles(key: str, tests: Sequence[Test], now: datetime) -> tuple[list[str], bool]:
+def _singles(
+    key: str, tests: Sequence[Test], now: datetime, barred: frozenset[str]
+) -> tuple[list[str], bool]:
     families = {test.operator.family for test in tests} - {Family.PRESENCE}
     values: list[str] = []
     complete = len(families - {Family.BOOLEAN}) <= 1
@@ -146,6 +157,8 @@ def _singles(key: str, tests: Sequence[Test], now: datetime) -> tuple[list[str],
         patterns = [wanted for test in tests for wanted in test.wanted if isinstance(wanted, Glob)]
         if Family.BOOLEAN in families:
             patterns += [literal("true"), literal("false")]
+        # Each value that may not be used is a part of its own, so that its neighbours remain.
+        patterns += [literal(escaped(value)) for value in sorted(barred)]
         found = cells(dict.fromkeys(patterns))
         values += found.examples.values()
         complete = complete and found.complete
@@ -159,6 +172,8 @@ def _singles(key: str, tests: Sequence[Test], now: datetime) -> tuple[list[str],
         values += _numbers(_texts(tests, Family.NUMBER))
     if Family.ADDRESS in families:
         values += _addresses(_texts(tests, Family.ADDRESS))
+    if any(key.startswith(start) for start in _FREE_TEXT):
+        values.append("z")  # neither a number nor a boolean, where those are asked for
     return values or ["z"], complete
 
 

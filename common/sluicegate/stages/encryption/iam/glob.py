@@ -89,12 +89,9 @@ class Glob:
     def arn(cls, text: str) -> Glob:
         """Read a pattern of ``ArnLike``: wildcards stay within a part between colons.
 
-        The last part is the resource, which may hold colons itself. Text that is no ARN is
-        read as :meth:`of` does.
+        The last part is the resource, which may hold colons itself.
         """
         parts = text.split(":", 5)
-        if len(parts) < 6:
-            return cls.of(text)
         tokens: list[_Token] = []
         for index, part in enumerate(parts):
             tokens += [":"] if index else []
@@ -252,7 +249,8 @@ def _next_characters(walks: Sequence[_Walk], live: _Live, fresh: str) -> list[st
         chars.append(next((one for one in sorted(_DIGITS) if one not in literals), "0"))
     if colons:
         chars.append(":")
-    return list(dict.fromkeys((*chars, *sorted(literals))))
+    # Lower case first: it makes the better examples.
+    return list(dict.fromkeys((*chars, *sorted(literals, key=lambda one: (one.isupper(), one)))))
 
 
 def _fresh_character(every: Iterable[Glob]) -> str:

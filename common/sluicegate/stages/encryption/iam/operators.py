@@ -9,10 +9,11 @@ does not; ``IfExists`` holds there; ``ForAllValues`` holds where there is no val
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
 from typing import Final
@@ -26,6 +27,7 @@ __all__ = [
     "as_date",
     "as_network",
     "as_number",
+    "is_readable",
     "parse_operator",
     "pattern_of",
 ]
@@ -106,6 +108,15 @@ class Operator:
         return left == right
 
 
+_NUMBER: Final = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?")
+_DATE: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+    r"(T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?(Z|[+-][0-9]{2}:?[0-9]{2})?)?"
+)
+"""ISO 8601 in the forms that the W3C profile knows."""
+_NETWORK: Final = re.compile(r"[0-9a-fA-F.:]{2,45}(/[0-9]{1,3})?")
+"""Stricter than Python, which also reads other spellings: what is odd equals nothing."""
+
 _NAMES: Final = {
     "stringequals": Family.TEXT,
     "stringequalsignorecase": Family.TEXT,
@@ -169,14 +180,21 @@ def pattern_of(operator: Operator, text: str) -> Glob | str:
     return literal(text, fold=operator.name == "stringequalsignorecase")
 
 
+def is_readable(operator: Operator, text: str) -> bool:
+    """Return whether a policy's value is one that its operator can compare with."""
+    if operator.name.startswith("arn"):
+        return text.count(":") >= 5
+    if operator.family in (Family.BOOLEAN, Family.PRESENCE):
+        return text.lower() in ("true", "false")
+    readers = {Family.NUMBER: as_number, Family.DATE: as_date, Family.ADDRESS: as_network}
+    reader = readers.get(operator.family)
+    return reader is None or reader(text) is not None
+
+
 @lru_cache(maxsize=4096)
 def as_number(text: str) -> Decimal | None:
     """Read a number; None if it is none."""
-    try:
-        value = Decimal(text)
-    except InvalidOperation:
-        return None
-    return value if value.is_finite() else None
+    return Decimal(text) if _NUMBER.fullmatch(text) else None
 
 
 @lru_cache(maxsize=4096)
@@ -184,6 +202,8 @@ def as_date(text: str) -> Decimal | None:
     """Read a date (ISO 8601, or seconds since 1970) as seconds since 1970."""
     if (number := as_number(text)) is not None:
         return number
+    if not _DATE.fullmatch(text):
+        return None
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -196,6 +216,8 @@ def as_date(text: str) -> Decimal | None:
 @lru_cache(maxsize=4096)
 def as_network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
     """Read an address or a range of them; None if it is neither."""
+    if not _NETWORK.fullmatch(text):
+        return None
     try:
         return ipaddress.ip_network(text, strict=False)
     except ValueError:

@@ -70,6 +70,7 @@ class Caller:
 def callers(
     elements: Iterable[Principals],
     arns: Sequence[Glob],
+    services: Sequence[Glob],
     accounts: Iterable[str],
     *,
     partition: str,
@@ -79,6 +80,7 @@ def callers(
     Args:
         elements: ``Principal`` and ``NotPrincipal`` of all statements.
         arns: patterns that the policy compares ``aws:PrincipalArn`` with.
+        services: patterns that it compares ``aws:PrincipalServiceName`` with.
         accounts: account numbers, or patterns of them, that matter besides.
         partition: ``aws``, ``aws-cn`` or ``aws-us-gov``.
 
@@ -95,10 +97,15 @@ def callers(
             patterns.append(literal(value))
         elif kind == "AWS" and _ACCOUNT.fullmatch(value):
             seen.add(value)
-    patterns += [Glob.of(f"arn:{partition}:iam::{account}:*") for account in sorted(seen)]
+    patterns += [Glob.of(f"arn:{partition}:???::{account}:*") for account in sorted(seen)]
     complete = True
-    for shape in (":role/?*", ":user/?*", ":root"):
-        within = Glob.account(f"arn:{partition}:iam::", shape)
+    for service, shape in (
+        ("iam", ":role/?*"),
+        ("iam", ":user/?*"),
+        ("iam", ":root"),
+        ("sts", ":federated-user/?*"),
+    ):
+        within = Glob.account(f"arn:{partition}:{service}::", shape)
         parts = cells(dict.fromkeys(patterns), within)
         complete = complete and parts.complete
         for arn in parts.examples.values():
@@ -111,9 +118,13 @@ def callers(
             found.setdefault(value, _identity(value, value))
         elif kind == "Service" and value != "*":
             found.setdefault(value, _service(value))
-        elif kind in ("Federated", "CanonicalUser"):
+        elif kind in ("Federated", "CanonicalUser") or value not in ("*", *seen):
+            # Of an account that the policy does not tell: an identity of CloudFront, a unique id.
             found.setdefault(value, Caller(value, kind, identities=frozenset({(kind, value)})))
-    found.setdefault("z.amazonaws.com", _service("z.amazonaws.com"))
+    names = cells(dict.fromkeys(services), Glob.of("?*.amazonaws.com"))
+    complete = complete and names.complete
+    for name in names.examples.values():
+        found.setdefault(name, _service(name))
     return list(found.values()), complete
 
 
@@ -160,6 +171,7 @@ def _identity(label: str, arn: str) -> Caller:
     kind = name.partition("/")[0]
     partition = arn.split(":")[1]
     identities = {label, arn, account, f"arn:{partition}:iam::{account}:root"}
+    # A root is named as its account is.
     types = {"user": "User", "root": "Account", "federated-user": "FederatedUser"}
     carries: dict[str, Value] = {
         "aws:principalarn": (arn,),

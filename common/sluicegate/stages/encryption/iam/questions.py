@@ -6,6 +6,7 @@ An answer is ``open`` with a request that gets through, ``refused`` if there is 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,12 +14,13 @@ from enum import StrEnum
 from typing import Final
 
 from sluicegate.canonical import Json
+from sluicegate.errors import ConfigurationError
 from sluicegate.stages.encryption.iam.context import ABSENT, Value
 from sluicegate.stages.encryption.iam.document import PolicyDocument, Principals
 from sluicegate.stages.encryption.iam.glob import Glob, cells, literal
 from sluicegate.stages.encryption.iam.operators import Family, pattern_of
 from sluicegate.stages.encryption.iam.principals import Caller, callers
-from sluicegate.stages.encryption.iam.s3_actions import ON_BUCKETS, ON_OBJECTS
+from sluicegate.stages.encryption.iam.s3_actions import ELSEWHERE, ON_BUCKETS, ON_OBJECTS
 from sluicegate.stages.encryption.iam.search import (
     Goal,
     NothingFound,
@@ -69,6 +71,7 @@ class BucketAnswers:
     """A presigned URL that is as old as they get: seven days (S3 refuses older ones)."""
 
 
+_ACCOUNT: Final = re.compile(r"[0-9]{12}")
 _HEADER: Final = "s3:x-amz-server-side-encryption"
 _KEY_ID: Final = "s3:x-amz-server-side-encryption-aws-kms-key-id"
 _CUSTOMER: Final = "s3:x-amz-server-side-encryption-customer-algorithm"
@@ -127,7 +130,11 @@ def bucket_exposure(
         default_mode: the bucket's default encryption, where it is known: what a write without
             a header gets. If it is not known, such a write counts as unencrypted.
         default_key: the key of the default encryption.
+
+    Raises:
+        ConfigurationError: the owner is not an account number.
     """
+    _check_account(owner)
     document = document or PolicyDocument((), variables=True)
     arn = f"arn:{partition}:s3:::{bucket}"
     invented = _invented(document)
@@ -136,7 +143,7 @@ def bucket_exposure(
     everyone, gap = _callers(document, owner, partition)
     home: dict[str, Value] = {}
     if owner is not None:
-        home = {"s3:resourceaccount": (owner,), "aws:resourceaccount": (owner,)}
+        home = dict.fromkeys(_OWNER_KEYS, (owner,))
 
     def ask(targets: tuple[Target, ...], scenarios: Iterable[Scenario]) -> Answer:
         scenarios = [replace(one, fixed={**one.fixed, **home}) for one in scenarios]
@@ -190,9 +197,14 @@ def outside_access(
         anonymous_only: only ask for everyone: callers whom no value of the policy describes
             (network, organisation, account), and callers without a signature.
         partition: as in :func:`bucket_exposure`.
+
+    Raises:
+        ConfigurationError: an account is not twelve digits.
     """
     if document is None:
         return Answer(Exposure.REFUSED)
+    for account in (owner, *trusted):
+        _check_account(account)
     home = {account for account in (owner, *trusted) if account}
     everyone, gap = _callers(document, owner, partition, extra=trusted)
     outsiders = tuple(
@@ -236,6 +248,11 @@ def outside_access(
     return answer
 
 
+def _check_account(account: str | None) -> None:
+    if account is not None and not _ACCOUNT.fullmatch(account):
+        raise ConfigurationError(f"an account is twelve digits, not {account!r}")
+
+
 # Callers, actions, writes.
 
 
@@ -243,27 +260,56 @@ def _callers(
     document: PolicyDocument, owner: str | None, partition: str, extra: Iterable[str] = ()
 ) -> tuple[tuple[tuple[Caller, bool], ...], str]:
     """Return callers, each with whether it needs an Allow of this policy, and what is left out."""
-    arns, accounts = [], {account for account in (owner, *extra) if account}
+    found: dict[str, list[Glob]] = {"aws:principalarn": [], "aws:principalservicename": []}
+    accounts, gap = {account for account in (owner, *extra) if account}, ""
     for condition in (one for each in document.statements for one in each.conditions):
-        if condition.operator.family is not Family.TEXT:
+        if condition.key not in (*found, *_ACCOUNT_KEYS):
             continue
-        for text in condition.values:
-            if document.variables and variables_of(text):
-                continue
-            if condition.key == "aws:principalarn":
-                pattern = pattern_of(condition.operator, text)
-                arns += [pattern] if isinstance(pattern, Glob) else []
-            elif condition.key in ("aws:principalaccount", "kms:calleraccount"):
-                accounts.add(text)
+        text_of_it = condition.operator.family is Family.TEXT
+        variables = {key for text in condition.values for key in variables_of(text)}
+        if (document.variables and variables) or not text_of_it:
+            if condition.operator.family is not Family.PRESENCE:
+                gap = f"{condition.written} is compared with more than texts"
+        elif condition.key in _ACCOUNT_KEYS:
+            accounts.update(condition.values)
+        else:
+            patterns = [pattern_of(condition.operator, text) for text in condition.values]
+            found[condition.key] += [one for one in patterns if isinstance(one, Glob)]
     elements: list[Principals] = [one.principals for one in document.statements]
-    found, complete = callers(elements, arns, accounts, partition=partition)
-    gap = "" if complete else "the policy tells too many callers apart"
-    return tuple((caller, _needs_allow(caller, owner)) for caller in found), gap
+    made, complete = callers(
+        elements,
+        found["aws:principalarn"],
+        found["aws:principalservicename"],
+        accounts,
+        partition=partition,
+    )
+    if owner is None:  # whoever needs no Allow is at home, wherever that is
+        made = [_at_home(caller) for caller in made]
+    if not complete:
+        gap = "the policy tells too many callers apart"
+    return tuple((caller, _needs_allow(caller, owner)) for caller in made), gap
+
+
+_ACCOUNT_KEYS: Final = ("aws:principalaccount", "kms:calleraccount")
+
+
+def _at_home(caller: Caller) -> Caller:
+    if caller.account is None:
+        return caller
+    home: dict[str, Value] = dict.fromkeys(_OWNER_KEYS, (caller.account,))
+    return replace(caller, carries={**caller.carries, **home})
+
+
+_OWNER_KEYS: Final = ("aws:resourceaccount", "s3:resourceaccount")
+
+
+_UNIQUE_ID: Final = re.compile(r"A[A-Z]{3}[A-Z0-9]{12,}")
+"""What stands for a user or role that was deleted since, or is written so: ``AROA…``."""
 
 
 def _needs_allow(caller: Caller, owner: str | None) -> bool:
     """Return whether a caller gets in only by this policy; others may by their own one."""
-    if caller.kind == "CanonicalUser":
+    if caller.kind in ("CanonicalUser", "Federated") or _UNIQUE_ID.fullmatch(caller.label):
         return False  # of which account, a policy does not say
     return caller.kind != "AWS" or (owner is not None and caller.account != owner)
 
@@ -275,7 +321,7 @@ def _known_accounts(document: PolicyDocument) -> set[str]:
             if kind == "AWS":
                 accounts.add(value.split(":")[4] if value.count(":") >= 5 else value)
         for condition in statement.conditions:
-            if condition.key in ("aws:principalaccount", "kms:calleraccount"):
+            if condition.key in _ACCOUNT_KEYS:
                 accounts.update(condition.values)
             elif condition.key == "aws:principalarn":
                 accounts.update(
@@ -287,7 +333,7 @@ def _known_accounts(document: PolicyDocument) -> set[str]:
 def _invented(document: PolicyDocument) -> tuple[str, ...]:
     """Return actions inside of patterns that no real action matches: AWS may add them."""
     patterns = {text for one in document.statements for text in one.actions.patterns}
-    real = (*ON_BUCKETS, *ON_OBJECTS)
+    real = (*ON_BUCKETS, *ON_OBJECTS, *ELSEWHERE)
     unmatched = []
     for text in sorted(patterns):
         glob = Glob.of(text, fold=True)

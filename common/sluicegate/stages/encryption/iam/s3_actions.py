@@ -1,7 +1,7 @@
 """Actions of Amazon S3 that a bucket policy is asked about, by what they act on.
 
 Source: AWS Service Authorization Reference, "Actions, resources, and condition keys for
-Amazon S3". ``s3:CreateBucket`` is left out: there is no policy before there is a bucket.
+Amazon S3". ``s3:CreateBucket`` is on none: there is no policy before there is a bucket.
 The usual ones come first: they make the examples.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["ON_BUCKETS", "ON_OBJECTS"]
+__all__ = ["ELSEWHERE", "ON_BUCKETS", "ON_OBJECTS"]
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -48,3 +48,33 @@ ON_OBJECTS: Final = _names("""
     PutObjectVersionTagging ReplicateDelete ReplicateObject ReplicateTags RestoreObject
     UpdateObjectEncryption
 """)
+
+ELSEWHERE: Final = _names("""
+    AssociateAccessGrantsIdentityCenter CreateAccessGrant CreateAccessGrantsInstance
+    CreateAccessGrantsLocation CreateAccessPoint CreateAccessPointForObjectLambda CreateBucket
+    CreateJob CreateMultiRegionAccessPoint CreateStorageLensGroup DeleteAccessGrant
+    DeleteAccessGrantsInstance DeleteAccessGrantsInstanceResourcePolicy
+    DeleteAccessGrantsLocation DeleteAccessPoint DeleteAccessPointForObjectLambda
+    DeleteAccessPointPolicy DeleteAccessPointPolicyForObjectLambda DeleteJobTagging
+    DeleteMultiRegionAccessPoint DeleteStorageLensConfiguration
+    DeleteStorageLensConfigurationTagging DeleteStorageLensGroup DescribeJob
+    DescribeMultiRegionAccessPointOperation DissociateAccessGrantsIdentityCenter GetAccessGrant
+    GetAccessGrantsInstance GetAccessGrantsInstanceForPrefix
+    GetAccessGrantsInstanceResourcePolicy GetAccessGrantsLocation GetAccessPoint
+    GetAccessPointConfigurationForObjectLambda GetAccessPointForObjectLambda
+    GetAccessPointPolicy GetAccessPointPolicyForObjectLambda GetAccessPointPolicyStatus
+    GetAccessPointPolicyStatusForObjectLambda GetAccountPublicAccessBlock GetDataAccess
+    GetJobTagging GetMultiRegionAccessPoint GetMultiRegionAccessPointPolicy
+    GetMultiRegionAccessPointPolicyStatus GetMultiRegionAccessPointRoutes
+    GetStorageLensConfiguration GetStorageLensConfigurationTagging GetStorageLensDashboard
+    GetStorageLensGroup ListAccessGrants ListAccessGrantsInstances ListAccessGrantsLocations
+    ListAccessPoints ListAccessPointsForObjectLambda ListAllMyBuckets ListCallerAccessGrants
+    ListJobs ListMultiRegionAccessPoints ListStorageLensConfigurations ListStorageLensGroups
+    PutAccessGrantsInstanceResourcePolicy PutAccessPointConfigurationForObjectLambda
+    PutAccessPointPolicy PutAccessPointPolicyForObjectLambda PutAccessPointPublicAccessBlock
+    PutAccountPublicAccessBlock PutJobTagging PutMultiRegionAccessPointPolicy
+    PutStorageLensConfiguration PutStorageLensConfigurationTagging
+    SubmitMultiRegionAccessPointRoutes UpdateAccessGrantsLocation UpdateJobPriority
+    UpdateJobStatus UpdateStorageLensGroup
+""")
+"""Actions on other things, which no bucket policy is asked about."""

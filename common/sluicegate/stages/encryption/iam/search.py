@@ -29,9 +29,9 @@ from sluicegate.stages.encryption.iam.context import (
     possible_values,
     stranger,
 )
-from sluicegate.stages.encryption.iam.document import Condition, PolicyDocument
+from sluicegate.stages.encryption.iam.document import Condition, PolicyDocument, Statement
 from sluicegate.stages.encryption.iam.glob import Glob, cells
-from sluicegate.stages.encryption.iam.operators import pattern_of
+from sluicegate.stages.encryption.iam.operators import Family, is_readable, pattern_of
 from sluicegate.stages.encryption.iam.principals import Caller
 from sluicegate.stages.encryption.iam.variables import FRESH, resolve, variables_of
 
@@ -108,7 +108,7 @@ def find_request(document: PolicyDocument, goal: Goal) -> Request | NothingFound
     try:
         for request in search.requests():
             return request
-    except _TooManySteps:
+    except (_TooManySteps, RecursionError):
         return NothingFound("the policy is too entangled")
     return NothingFound(search.gap)
 
@@ -125,6 +125,7 @@ def _settled(document: PolicyDocument, goal: Goal) -> bool:
         for one in document.statements
         if not one.allows
         and one.conditions
+        and not (document.variables and _variables_in(one))
         and all(
             all(each.key in scenario.fixed for each in one.conditions)
             for scenario in goal.scenarios
@@ -136,7 +137,7 @@ def _settled(document: PolicyDocument, goal: Goal) -> bool:
     search = _Search(PolicyDocument(plain, document.variables), replace(goal, callers=everyone))
     try:
         return next(search.requests(), None) is None and not search.gap
-    except _TooManySteps:
+    except (_TooManySteps, RecursionError):
         return False
 
 
@@ -152,7 +153,7 @@ class _Clause:
     key: str
     test: Test
     dead: bool
-    """It cannot hold in a Deny: its value hangs on a variable that has none."""
+    """It is not relied on in a Deny: its value is none that something can differ from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +182,14 @@ class _Search:
         self.goal = goal
         self.gap = goal.gap
         self._statements = document.statements
-        self._variables = _all_variables(document) if document.variables else ()
+        self._variables: tuple[str, ...] = ()
+        if document.variables:
+            found = {key for one in document.statements for key in _variables_in(one)}
+            self._variables = tuple(sorted(found))
         self._substitutes = document.variables
         self._steps = 0
+        self._coarse = False
+        """Something had to be left out: more values of variables would only take time."""
         self._ready: dict[tuple[Value, ...], _Ready] = {}
         self._written = {
             one.key: one.written for each in self._statements for one in each.conditions
@@ -197,7 +203,9 @@ class _Search:
         """Find requests, one for each sort of caller, action and resource that has one."""
         for (caller, needs_allow), scenario in product(self._callers(), self.goal.scenarios):
             selected = [caller.is_among(one.principals) for one in self._statements]
-            for variables in self._assignments(caller, scenario):
+            for number, variables in enumerate(self._assignments(caller, scenario)):
+                if number and self._coarse:
+                    break
                 ready = self._prepare(variables)
                 for target, classes in self._classes:
                     for matched, resource in self._resources(ready, target.resources):
@@ -248,7 +256,7 @@ class _Search:
             found: dict[int, str] = {}
             parts = cells(patterns, within)
             if not parts.complete:
-                self.gap = "the policy tells too many resources apart"
+                self.gap, self._coarse = "the policy tells too many resources apart", True
             for example in sorted(parts.examples.values(), key=len):
                 selected = 0
                 for index, each in enumerate(ready.resources):
@@ -276,12 +284,13 @@ class _Search:
 
     def _values_of_variable(self, key: str) -> tuple[Value, ...]:
         """Return what to put in for a variable: nothing, something new, what it is tested for."""
-        tests = []
-        for condition in (one for each in self._statements for one in each.conditions):
-            if condition.key == key:
-                if any(variables_of(text) for text in condition.values):
-                    self.gap = f"{condition.written} is compared with a variable and is one"
-                tests.append(_test(condition, condition.values))
+        self.gap = f"not every value of the policy's variable {key} was tried"
+        tests = [
+            _test(condition, condition.values)
+            for each in self._statements
+            for condition in each.conditions
+            if condition.key == key
+        ]
         tried: list[Value] = [] if always_present(key) else [ABSENT]
         tried.append((FRESH,))
         if tests:
@@ -321,8 +330,13 @@ class _Search:
         return None if resolved is None else Glob.of(resolved)
 
     def _clause(self, condition: Condition, variables: Mapping[str, Value], bit: int) -> _Clause:
-        texts = [self._text(text, variables) for text in condition.values]
-        dead = condition.operator.negated and None in texts
+        texts: list[str | None] = list(condition.values)
+        if condition.operator.family is Family.TEXT:  # AWS knows variables nowhere else
+            texts = [self._text(text, variables) for text in condition.values]
+        # A variable without a value, a number that is none: a Deny that hangs on what such a
+        # thing is not equal to is not relied on.
+        odd = any(text is None or not is_readable(condition.operator, text) for text in texts)
+        dead = condition.operator.negated and odd
         return _Clause(bit, condition.key, _test(condition, texts), dead)
 
     # The context.
@@ -521,13 +535,15 @@ def _test(condition: Condition, texts: Sequence[str | None]) -> Test:
     )
 
 
-def _all_variables(document: PolicyDocument) -> tuple[str, ...]:
+def _variables_in(statement: Statement) -> set[str]:
+    """Return the keys of the variables in a statement; only texts can hold any."""
     texts = [
-        text
-        for statement in document.statements
-        for text in (
-            *statement.resources.patterns,
-            *(value for one in statement.conditions for value in one.values),
-        )
+        *statement.resources.patterns,
+        *(
+            value
+            for one in statement.conditions
+            if one.operator.family is Family.TEXT
+            for value in one.values
+        ),
     ]
-    return tuple(sorted({key for text in texts for key in variables_of(text)}))
+    return {key for text in texts for key in variables_of(text)}
