@@ -5,6 +5,7 @@ Fields of the types that Prefect keeps as secrets are never fetched: the server 
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from sluicegate.errors import SubjectError
@@ -21,6 +22,9 @@ def read_block(path: str) -> dict[str, Any]:
     Raises:
         SubjectError: there is no such block, or the API does not answer.
     """
+    # Without an API address Prefect starts a server of its own, which must not call home.
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
     import httpx
     from prefect.client.orchestration import get_client
     from prefect.exceptions import PrefectException

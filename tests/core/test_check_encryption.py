@@ -10,7 +10,7 @@ import pytest
 
 from sluicegate.cli.main import main
 from sluicegate.cli.simulator import simulate_aws
-from sluicegate.errors import ConfigurationError
+from sluicegate.errors import ConfigurationError, SubjectError
 from sluicegate.model import Outcome
 from sluicegate.stages.base import Context, configuration, configuration_files
 from sluicegate.stages.encryption import CheckEncryption
@@ -142,12 +142,18 @@ def test_checks_are_chosen_and_left_out_by_name(aws):
     ("options", "says"),
     [
         ({"checks": ("encryption.s3_object_modes",)}, "no check is called"),
-        ({"skip": ("s3_object_mode",)}, "no check is called"),
+        ({"skip": ("s3_object_moed",)}, "no check is called"),
         ({"modes": ("aes",)}, "expected one of SSE-S3"),
         ({"modes": ()}, "at least one"),
         ({"kms_keys": ("alias/mine",)}, "full ARN"),
         ({"owner": "1234"}, "twelve digits"),
-        ({"sample": 1.0}, "between 0 and 1"),
+        ({"sample": 0.9}, "at most 0.1"),
+        ({"checks": "encryption.volume"}, "a tuple of texts"),
+        ({"client_side": "no"}, "true or false"),
+        ({"timeout": "5"}, "a number"),
+        ({"endpoints": ("https://token@localhost",)}, "may be a credential"),
+        ({"checks": ("s3_object_mode", "volume")}, "applies to nothing here"),
+        ({"client_side": True, "checks": ("volume",)}, "no chosen check looks at it"),
         ({"certificate_days": -1}, "0 or more"),
         ({"timeout": 0.0}, "at most 60"),
         ({"endpoints": ("https://me:hush@localhost",)}, "(?i)credential|password"),
@@ -204,6 +210,18 @@ def test_the_least_privilege_names_the_actions_of_what_is_asked_and_no_more():
     }
 
 
+def test_the_gate_reads_what_a_kms_key_encrypts_through_s3_only():
+    stage = CheckEncryption(modes=("SSE-KMS",), checks=("s3_object_mode",))
+    statements = least_privilege(stage, SubjectUri.parse(SUBJECT))["Statement"]
+    (decrypt,) = [one for one in statements if "kms:Decrypt" in one["Action"]]
+    assert decrypt["Resource"] == "*"
+    assert "kms:ViaService" in str(decrypt["Condition"])
+    with pytest.raises(ConfigurationError, match="needs no permission"):
+        least_privilege(CheckEncryption(), SubjectUri.parse("data.csv"))
+    with pytest.raises(ConfigurationError, match="no check is called"):
+        least_privilege(CheckEncryption(checks=("nope",)), SubjectUri.parse(SUBJECT))
+
+
 def test_an_alias_is_no_resource_of_a_policy():
     alias = "arn:aws:kms:eu-west-1:111122223333:alias/lake"
     policy = least_privilege(CheckEncryption(kms_keys=(alias,)), SubjectUri.parse(SUBJECT))
@@ -241,7 +259,46 @@ def test_a_connection_of_the_orchestrator_is_a_subject(monkeypatch):
     )
 
 
+def test_an_object_with_the_name_of_the_folder_hides_nothing(aws):
+    aws.client("s3").put_object(Bucket="lake", Key="train", Body=b"x")
+    with pytest.raises(SubjectError, match="there are objects below"):
+        run()
+
+
 # From outside.
+
+
+def commands(parser, words=()):
+    """Yield the words of every command."""
+    yield words
+    for action in parser._subparsers._group_actions if parser._subparsers else ():
+        for name, sub in action.choices.items():
+            yield from commands(sub, (*words, name))
+
+
+def test_every_command_can_say_what_it_does(capsys):
+    from sluicegate.cli.main import _parser
+
+    for words in commands(_parser()):
+        with pytest.raises(SystemExit) as ended:
+            main([*words, "--help"])
+        assert ended.value.code == 0
+        assert "usage:" in capsys.readouterr().out, words
+
+
+def test_what_a_library_prints_does_not_get_between_the_json(aws, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def loud(self, snapshot, context):
+        print("a library has something to say")
+        return real(self, snapshot, context)
+
+    real = CheckEncryption.run
+    monkeypatch.setattr(CheckEncryption, "run", loud)
+    main(["gate", "check-encryption", SUBJECT, "--json", "--checks", "s3_object_mode"])
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["checks"][0]["id"] == "encryption.s3_object_mode"
+    assert "has something to say" in printed.err
 
 
 def test_the_command_line_tells_every_check(aws, tmp_path, monkeypatch, capsys):

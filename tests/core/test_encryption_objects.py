@@ -1138,7 +1138,7 @@ def test_few_objects_are_all_asked_although_a_sample_was_wanted(fake):
 
 def test_a_wrong_key_in_the_sample_is_bad_too(fake):
     under(fake, "a", "aws:kms", KEY_B)
-    scope = scope_of("s3://bkt/set", files(["a"]), sample=0.5, kms_keys=(KEY_A,))
+    scope = scope_of("s3://bkt/set", files(["a"]), sample=0.1, kms_keys=(KEY_A,))
     assert outcome(scope, "object_sample") == "failed"
 
 
@@ -1297,10 +1297,18 @@ def test_a_request_without_credentials_must_be_refused(fake, status, expected):
     (check,) = ask(scope_of("s3://bkt/set", files(["a", "b"])), "public_read")
     assert check.outcome.value == expected
     assert check.target == "s3://bkt/set/a"
-    (request,) = fake.requests
-    assert "Authorization" not in request["headers"]
-    assert request["headers"]["Range"] == "bytes=0-0"
-    assert request["method"] == "GET"
+    assert len(fake.requests) == (1 if expected == "failed" else 2)
+    for request in fake.requests:
+        assert "Authorization" not in request["headers"]
+        assert request["headers"]["Range"] == "bytes=0-0"
+        assert request["method"] == "GET"
+
+
+def test_one_object_that_everybody_may_read_is_found_among_others(fake):
+    fake.misbehave = lambda request: (200 if request["key"].endswith("b") else 403, {}, b"")
+    (check,) = ask(scope_of("s3://bkt/set", files(["a", "b", "c"])), "public_read")
+    assert check.outcome.value == "failed"
+    assert check.findings[0].files == ("b",)
 
 
 def test_nobody_answering_is_not_a_refusal(environment):
@@ -1312,7 +1320,7 @@ def test_nobody_answering_is_not_a_refusal(environment):
 
 def test_every_wanted_question_is_answered_and_no_other(client):
     put(client, "set/a", ServerSideEncryption="aws:kms", SSEKMSKeyId=KEY_A)
-    scope = scope_of("s3://data/set", kms_keys=(KEY_A,), sample=0.5)
+    scope = scope_of("s3://data/set", kms_keys=(KEY_A,), sample=0.1)
     assert {check.id for check in ask(scope, "*")} == {one.id for one in QUESTIONS}
     for question in QUESTIONS:
         short = question.id.removeprefix("encryption.s3_")

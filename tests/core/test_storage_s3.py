@@ -100,11 +100,15 @@ def test_keys_that_only_begin_like_the_prefix_do_not_belong_to_it(client):
     assert paths("s3://data/set") == ["a.csv"]
 
 
-def test_an_object_of_exactly_that_key_wins_over_what_lies_below_it(client):
+def test_an_object_with_the_name_of_a_folder_is_refused_and_hides_nothing(client):
     put(client, **{"set": b"the object", "set/a.csv": b"below"})
-    snapshot = snap("s3://data/set")
-    assert [file.path for file in snapshot.manifest.files] == ["set"]
-    assert read(snapshot, "set") == b"the object"
+    with pytest.raises(SubjectError, match="there are objects below"):
+        snap("s3://data/set")
+
+
+def test_the_marker_of_a_folder_beside_an_object_hides_nothing(client):
+    put(client, **{"set": b"the object", "set/": b""})
+    assert read(snap("s3://data/set"), "set") == b"the object"
 
 
 def test_a_file_below_a_prefix_that_is_named_like_it_is_read_from_below(client):
@@ -294,6 +298,9 @@ def test_a_server_that_is_not_there_is_an_error_about_the_subject(monkeypatch):
 
 def test_a_connection_that_breaks_in_the_middle_of_an_object_gives_no_snapshot(monkeypatch):
     """A server that promises 1000 bytes, sends 10 and hangs up."""
+    listing = b'<?xml version="1.0"?><ListBucketResult><Name>data</Name></ListBucketResult>'
+    nothing = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s"
+    nothing %= (len(listing), listing)
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\nConnection: close\r\n\r\n"
     stop = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -307,8 +314,13 @@ def test_a_connection_that_breaks_in_the_middle_of_an_object_gives_no_snapshot(m
                     continue
                 with connection:
                     connection.settimeout(5)
-                    method = connection.recv(65536).split(b" ")[0]
-                    connection.sendall(head if method == b"HEAD" else head + b"a\n1\n2\n3\n4\n")
+                    request = connection.recv(65536)
+                    if b"list-type" in request:
+                        connection.sendall(nothing)
+                    elif request.startswith(b"HEAD"):
+                        connection.sendall(head)
+                    else:
+                        connection.sendall(head + b"a\n1\n2\n3\n4\n")
 
         thread = threading.Thread(target=serve)
         thread.start()

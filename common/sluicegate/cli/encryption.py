@@ -96,6 +96,10 @@ def add_iam_policy(commands: argparse._SubParsersAction[argparse.ArgumentParser]
 def _evaluate(args: argparse.Namespace) -> int:
     from sluicegate.stages.encryption.iam import Exposure, bucket_exposure, parse_policy
 
+    if "/" in args.bucket or ":" in args.bucket:
+        raise ConfigurationError(
+            "--bucket is the bare name of the bucket", next_step="lake, not s3://lake or its ARN"
+        )
     answers = bucket_exposure(
         parse_policy(_read(args.file)),
         bucket=args.bucket,

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from sluicegate.canonical import parse_json
@@ -111,7 +112,11 @@ def _run_gate(args: argparse.Namespace) -> int:
     out = getattr(args, "findings_out", None)
     if out is None and getattr(args, "all_scores", False):
         raise ConfigurationError("--all-scores says what to write, and --findings-out where")
-    with row_score_file(out, every=getattr(args, "all_scores", False)) as row_scores:
+    # Libraries that print (an orchestrator's log) must not get between the JSON.
+    with (
+        row_score_file(out, every=getattr(args, "all_scores", False)) as row_scores,
+        redirect_stdout(sys.stderr),
+    ):
         outcome = run_gate(
             stage,
             _subject(args.subject),
@@ -137,7 +142,8 @@ def _run_secure(args: argparse.Namespace) -> int:
     subject: SubjectSource = _subject(args.subject)
     outcomes: list[GateOutcome] = []
     for need in policy.purpose(args.purpose).requirements:
-        outcome = run_gate(need.stage, subject, policy, signer=signer, progress=progress)
+        with redirect_stdout(sys.stderr):
+            outcome = run_gate(need.stage, subject, policy, signer=signer, progress=progress)
         progress.clear()
         outcomes.append(outcome)
         if not args.json:

@@ -31,11 +31,10 @@ def add_stage_options(parser: argparse.ArgumentParser, kind: type[Stage]) -> Non
 def _add_field(group: argparse._ArgumentGroup, field: Field) -> None:
     flag = f"--{field.name.replace('_', '-')}"
     plain = field.required or field.default in (None, "", ())
-    note = "" if plain else f" (default {field.default})"
+    note = "" if plain else f" (default {_words(field.default)})"
+    text = (field.help + note).replace("%", "%%")  # argparse formats what it prints
     if field.kind is bool:
-        group.add_argument(
-            flag, action=argparse.BooleanOptionalAction, default=None, help=field.help + note
-        )
+        group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
         return
     extra: dict[str, Any] = {"action": "extend", "nargs": "+"} if field.many else {}
     group.add_argument(
@@ -43,9 +42,13 @@ def _add_field(group: argparse._ArgumentGroup, field: Field) -> None:
         type=field.kind,
         default=None,
         metavar=field.kind.__name__.upper(),
-        help=field.help + note,
+        help=text,
         **extra,
     )
+
+
+def _words(default: Any) -> str:
+    return " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
 
 
 def stage_from(args: argparse.Namespace, name: str, policy: Policy) -> Stage:

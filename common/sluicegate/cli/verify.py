@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sluicegate.clearance import open_cleared
 from sluicegate.cli.gate import read_clearance
+from sluicegate.cli.options import add_endpoint, use_endpoint
 from sluicegate.cli.terminal import PASSED, Progress, emit
 
 __all__ = ["add_verify"]
@@ -25,11 +26,13 @@ def add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("subject", metavar="SUBJECT", help="path or URI; @FILE for a clearance")
     parser.add_argument("--purpose", required=True, help="what it is to be used for, e.g. train")
     parser.add_argument("--policy", help="policy file (default: $SLUICEGATE_POLICY, policy.yaml)")
+    add_endpoint(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace) -> int:
+    use_endpoint(args)
     subject = args.subject
     source = read_clearance(Path(subject[1:])) if subject.startswith("@") else subject
     progress = Progress()

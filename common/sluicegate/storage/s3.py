@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from sluicegate.errors import MissingExtraError, SubjectError
 from sluicegate.storage.base import Entry
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 __all__ = ["S3Store"]
+
+
+_SECONDS: Final = 20
+"""Wait for one answer or the next bytes; botocore asks up to five times."""
 
 
 class S3Store:
@@ -34,6 +38,7 @@ class S3Store:
         if key:
             size = _size_of_object(client, subject, bucket, key)
             if size is not None:
+                _must_be_alone(client, subject, bucket, key)
                 yield Entry(check_member_path(subject.name, where=str(subject)), size)
                 return
         prefix = f"{key}/" if key else ""
@@ -78,8 +83,12 @@ class S3Store:
             except ImportError as error:
                 raise MissingExtraError("boto3", "s3", "an s3:// subject") from error
             try:
+                from botocore.config import Config
+
                 with _Failures(subject):
-                    self._given = boto3.client("s3")
+                    # A server that is silent must not hold a gate for botocore's minutes.
+                    config = Config(connect_timeout=_SECONDS, read_timeout=_SECONDS)
+                    self._given = boto3.client("s3", config=config)
             except ValueError as error:
                 raise SubjectError(
                     f"cannot reach {subject}: the configured endpoint is not a URL"
@@ -116,6 +125,28 @@ class _Body(io.RawIOBase):
 def _split(subject: SubjectUri) -> tuple[str, str]:
     bucket, _, key = subject.path.partition("/")
     return bucket, key
+
+
+def _must_be_alone(client: Any, subject: SubjectUri, bucket: str, key: str) -> None:
+    """Refuse an object that has the name of a folder: whoever put it there would hide the rest.
+
+    Where listing is not allowed, there is no telling.
+    """
+    from botocore.exceptions import ClientError
+
+    with _Failures(subject):
+        try:
+            below = client.list_objects_v2(Bucket=bucket, Prefix=f"{key}/", MaxKeys=2)
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 403:
+                return
+            raise
+    if any(item["Key"] != f"{key}/" or item["Size"] for item in below.get("Contents", ())):
+        raise SubjectError(
+            f"{subject} is an object, and there are objects below {subject}/ as well",
+            next_step="remove or rename the one that does not belong; who may write one object "
+            "must not be able to hide the others",
+        )
 
 
 def _size_of_object(client: Any, subject: SubjectUri, bucket: str, key: str) -> int | None:

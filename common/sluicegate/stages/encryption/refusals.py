@@ -31,6 +31,8 @@ def refusal(call: str, status: int, code: str = "", *, takes: str = "") -> Unkno
         return Unknown(f"{call}: not there, or the endpoint does not know this call ({said})")
     if status in (405, 501):
         return Unknown(f"{call}: the endpoint does not know this call ({said})")
-    if status == 429 or status >= 500:
+    if status in (429, 503, 504):
         return Unknown(f"{call}: the service did not answer in time ({said})")
+    if status >= 500:
+        return Unknown(f"{call}: the service failed, or its answer cannot be read ({said})")
     return Unknown(f"{call}: the service answered {said}")

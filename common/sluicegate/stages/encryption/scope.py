@@ -61,6 +61,11 @@ def wanted(settings: Settings, question: Question) -> bool:
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Return whether an id matches a pattern; only ``*`` and ``?`` are wild."""
+    """Return whether an id matches a pattern; only ``*`` and ``?`` are wild.
+
+    The pattern may leave out how all ids begin, ``encryption.``.
+    """
+    if not pattern.startswith(("encryption.", "*")):
+        pattern = f"encryption.{pattern}"
     expression = "".join({"*": ".*", "?": "."}.get(char, re.escape(char)) for char in pattern)
     return re.fullmatch(expression, text) is not None

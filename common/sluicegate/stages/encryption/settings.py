@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -16,7 +16,9 @@ MODES: Final = ("SSE-S3", "SSE-KMS", "DSSE-KMS", "SSE-C")
 """What server-side encryption of S3 is called."""
 
 _KEY: Final = re.compile(r"arn:[a-z-]+:kms:[a-z0-9-]+:\d{12}:(key|alias)/[\w/-]+")
-_ACCOUNT: Final = re.compile(r"\d{12}")
+_ACCOUNT: Final = re.compile(r"[0-9]{12}")
+_LARGEST_SHARE: Final = 0.1
+"""A sample that cannot rule out one bad object in ten says nothing worth a pass."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +40,7 @@ class Settings:
     owner: Annotated[str | None, Option("account that must own the buckets, twelve digits")] = None
     sample: Annotated[
         float | None,
-        Option("ask only so many objects that this share of bad ones is ruled out at 99 %"),
+        Option("share of bad objects to rule out at 99 %, e.g. 0.001: asks only so many objects"),
     ] = None
     inventory: Annotated[
         str | None, Option("folder or URI of an S3 Inventory report, asked instead of the objects")
@@ -74,6 +76,8 @@ class Settings:
     ] = ()
 
     def __post_init__(self) -> None:
+        for item in fields(self):
+            _check_type(item.name, getattr(self, item.name), str(item.type))
         for mode in self.modes:
             if mode not in MODES:
                 raise _wrong("modes", f"one of {', '.join(MODES)}", mode)
@@ -84,12 +88,28 @@ class Settings:
                 raise _wrong("kms_keys", "the full ARN of a key or an alias", key)
         if self.owner is not None and not _ACCOUNT.fullmatch(self.owner):
             raise _wrong("owner", "an account number of twelve digits", self.owner)
-        if self.sample is not None and not 0 < self.sample < 1:
-            raise _wrong("sample", "a share between 0 and 1, as 0.001", self.sample)
+        if self.sample is not None and not 0 < self.sample <= _LARGEST_SHARE:
+            raise _wrong("sample", f"a share of at most {_LARGEST_SHARE}, as 0.001", self.sample)
         if self.certificate_days < 0:
             raise _wrong("certificate_days", "0 or more", self.certificate_days)
         if not 0 < self.timeout <= 60:
             raise _wrong("timeout", "more than 0 and at most 60 seconds", self.timeout)
+
+
+def _check_type(name: str, value: object, annotation: str) -> None:
+    """See that a field holds what it is declared as; a text is no tuple of letters."""
+    if "tuple[" in annotation:
+        if not isinstance(value, tuple) or not all(isinstance(one, str) for one in value):
+            raise _wrong(name, "a tuple of texts", value)
+    elif "bool" in annotation:
+        if not isinstance(value, bool):
+            raise _wrong(name, "true or false", value)
+    elif "int," in annotation or "float" in annotation:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number and not (value is None and "None" in annotation):
+            raise _wrong(name, "a number", value)
+    elif value is not None and not isinstance(value, str | Path):
+        raise _wrong(name, "text", value)
 
 
 def _wrong(field: str, expected: str, found: object) -> ConfigurationError:

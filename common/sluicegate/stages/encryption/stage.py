@@ -11,7 +11,7 @@ from sluicegate.canonical import Json
 from sluicegate.errors import ConfigurationError, StageError
 from sluicegate.model import Check, Outcome, Report
 from sluicegate.stages.base import Context
-from sluicegate.stages.encryption.areas import all_questions, areas_for
+from sluicegate.stages.encryption.areas import all_questions, areas_for, check_names
 from sluicegate.stages.encryption.aws import Aws
 from sluicegate.stages.encryption.question import Question
 from sluicegate.stages.encryption.scope import Scope, matches
@@ -47,7 +47,7 @@ class CheckEncryption(Settings):
             SubjectChangedError: an object is not the one that was hashed.
             MissingExtraError: a library for a named resource is missing.
         """
-        self._check_names()
+        check_names(self)
         scope = Scope(
             settings=self,
             snapshot=snapshot,
@@ -66,6 +66,7 @@ class CheckEncryption(Settings):
                 f"check-encryption has nothing to ask about {snapshot.uri}",
                 next_step="name endpoints, resources or connections, or choose other checks",
             )
+        self._see_that_all_was_asked(checks)
         questions = {question.id: question for question in all_questions()}
         if strays := sorted({check.id for check in checks} - questions.keys()):
             raise StageError(f"check-encryption answered what nobody asked: {strays}")
@@ -76,15 +77,39 @@ class CheckEncryption(Settings):
             tables={"questions": _explained(checks, questions)} | tables,
         )
 
-    def _check_names(self) -> None:
-        known = [question.id for question in all_questions()]
-        for field, patterns in (("checks", self.checks), ("skip", self.skip)):
-            for pattern in patterns:
-                if not any(matches(pattern, name) for name in known):
-                    raise ConfigurationError(
-                        f"check-encryption: {field}: no check is called {pattern!r}",
-                        next_step="docs/encryption.md lists them",
-                    )
+    def _see_that_all_was_asked(self, checks: list[Check]) -> None:
+        """Refuse to leave out silently what somebody named.
+
+        Raises:
+            ConfigurationError: a check that is named applies to nothing here, or no chosen
+                check looks at what an option names.
+        """
+        asked = {check.id for check in checks}
+        for name in self.checks:
+            exact = not set(name) & set("*?")
+            if exact and not any(matches(name, one) for one in asked):
+                raise ConfigurationError(
+                    f"check-encryption: checks: {name} applies to nothing here",
+                    next_step="leave it out, or give the option that it is about",
+                )
+        for option, begin in _LOOKED_AT.items():
+            if getattr(self, option) and not any(one.startswith(begin) for one in asked):
+                raise ConfigurationError(
+                    f"check-encryption: {option} is given, and no chosen check looks at it",
+                    next_step=f"add {begin}* to checks, or leave {option} out",
+                )
+
+
+_LOOKED_AT: Final = {
+    "endpoints": "encryption.tls_",
+    "resources": "encryption.store_",
+    "connections": "encryption.connection_",
+    "reports": "encryption.foreign_",
+    "client_side": "encryption.file_client_side",
+    "sample": "encryption.s3_object_",
+    "inventory": "encryption.s3_object_",
+}
+"""How the ids of the checks begin that look at an option."""
 
 
 def _metrics(checks: list[Check]) -> dict[str, float | int]:

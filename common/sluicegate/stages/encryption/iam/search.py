@@ -153,7 +153,7 @@ class _Clause:
     key: str
     test: Test
     dead: bool
-    """It is not relied on in a Deny: its value is none that something can differ from."""
+    """It is not relied on in a Deny: it hangs on a variable that has no value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,10 +333,10 @@ class _Search:
         texts: list[str | None] = list(condition.values)
         if condition.operator.family is Family.TEXT:  # AWS knows variables nowhere else
             texts = [self._text(text, variables) for text in condition.values]
-        # A variable without a value, a number that is none: a Deny that hangs on what such a
-        # thing is not equal to is not relied on.
-        odd = any(text is None or not is_readable(condition.operator, text) for text in texts)
-        dead = condition.operator.negated and odd
+        if any(text and not is_readable(condition.operator, text) for text in texts):
+            self.gap = f"a value of {condition.written} is none that its operator can compare with"
+        # A Deny that hangs on what a variable without a value is not equal to is not relied on.
+        dead = condition.operator.negated and None in texts
         return _Clause(bit, condition.key, _test(condition, texts), dead)
 
     # The context.

@@ -53,8 +53,11 @@ _UNENCRYPTED: Final = Question(
     calls=("s3.get_bucket_policy", "s3.get_bucket_encryption", "sts.get_caller_identity"),
     permissions=(_POLICY, Permission("s3:GetEncryptionConfiguration", "bucket")),
     remedy='Add to the bucket policy: {"Effect": "Deny", "Principal": "*", "Action": '
-    '"s3:PutObject", "Resource": "arn:aws:s3:::BUCKET/*", "Condition": {"StringNotEqualsIfExists": '
-    '{"s3:x-amz-server-side-encryption": "aws:kms"}}}, and the same mode as default encryption',
+    '"s3:PutObject", "Resource": "arn:aws:s3:::BUCKET/*", "Condition": {"StringNotEquals": '
+    '{"s3:x-amz-server-side-encryption": "aws:kms"}, "Null": '
+    '{"s3:x-amz-server-side-encryption": "false"}}}, the same with "Null": '
+    '{"s3:x-amz-server-side-encryption-customer-algorithm": "false"} alone, and the same mode as '
+    "default encryption",
     controls=Controls(nist=("SC-28(1)",), csf=("PR.DS-01",)),
     simulator="moto ignores the conditions of bucket policies; the policy is evaluated here.",
 )

@@ -151,6 +151,9 @@ def _handshake(asked: _Asked) -> list[Finding]:
 def _certificate(asked: _Asked) -> list[Finding]:
     found = asked.server.verified()
     if isinstance(found, Session):
+        if not found.verified:
+            message = "expected a certificate, found that the server presents none"
+            return [Finding(message=message)]
         return _parsed(lambda: certificates.dates(found.verified, asked.now))
     if not found.code:
         raise NoAnswerError(f"the handshake with verification fails ({found.reason})")
@@ -176,7 +179,7 @@ def _expiry(asked: _Asked) -> list[Finding]:
 def _judged_chain(server: Server) -> Sequence[bytes]:
     """Return the chain whose dates count: the verified one, or the server's own certificate."""
     found = server.verified()
-    if isinstance(found, Session):
+    if isinstance(found, Session) and found.verified:
         return found.verified
     presented = server.seen().presented[:1]
     if not presented:

@@ -46,6 +46,9 @@ _MODES: Final = {
 }
 """Mode and default port by protocol, where the options say nothing else."""
 
+_WITHOUT_USER: Final = ("http", "https")
+"""Schemes whose user part often is a token and never needed here."""
+
 _SECRETS: Final = re.compile(r"passw|pwd|passphrase|secret|token|apikey|accesskey|credential|jaas")
 """Options that hold a credential, by their names without separators."""
 
@@ -103,6 +106,9 @@ def parse_endpoint(url: str) -> Endpoint:
     scheme = parts.scheme.lower()
     if parts.password is not None:
         raise _refused(scheme, "it holds a password; leave it out, the client's environment has it")
+    user = parts.username or ""
+    if user and (scheme in _WITHOUT_USER or "%3a" in user.lower()):
+        raise _refused(scheme, "what stands before the host may be a credential; leave it out")
     host = _host(scheme, parts)
     options = _options(scheme, parts.query)
     protocol, driver, plain = normal(scheme, options)
