@@ -333,7 +333,8 @@ class _Search:
         texts: list[str | None] = list(condition.values)
         if condition.operator.family is Family.TEXT:  # AWS knows variables nowhere else
             texts = [self._text(text, variables) for text in condition.values]
-        if any(text and not is_readable(condition.operator, text) for text in texts):
+        odd = any(text and not is_readable(condition.operator, text) for text in texts)
+        if odd and condition.operator.negated:
             self.gap = f"a value of {condition.written} is none that its operator can compare with"
         # A Deny that hangs on what a variable without a value is not equal to is not relied on.
         dead = condition.operator.negated and None in texts
