@@ -13,6 +13,7 @@ from sluicegate.errors import SubjectError
 __all__ = ["read_connection", "read_deployment"]
 
 _OPTIONS: Final = (
+    ("core", "executor"),
     ("core", "fernet_key"),
     ("core", "execution_api_server_url"),
     ("database", "sql_alchemy_conn"),

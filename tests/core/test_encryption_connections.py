@@ -312,7 +312,8 @@ SSL = {"sslmode": "verify-full", "sslrootcert": "/etc/ca.pem"}
         ({"conn_type": "postgres", "host": "127.0.0.1"}, "passed", "passed"),
         ({"conn_type": "postgres", "host": "localhost.example"}, "failed", "failed"),
         ({"conn_type": "postgres", "host": "/run/pg"}, "passed", "passed"),
-        ({"conn_type": "postgres"}, "passed", "passed"),
+        ({"conn_type": "postgres"}, "unknown", "unknown"),
+        ({"conn_type": "postgres", "extra": SSL}, "unknown", "unknown"),
         ({"conn_type": "http", "host": "h"}, "failed", None),
         ({"conn_type": "http", "host": "h", "schema": "https"}, "passed", "passed"),
         ({"conn_type": "http", "host": "https://h/x"}, "passed", "passed"),
@@ -507,6 +508,12 @@ def test_brokers_of_a_deployment_are_judged():
     found = ask({"celery": celery}, kind="airflow-deployment")
     assert outcomes(found, "connection_scheme") == ["failed"]
     assert outcomes(found, "connection_secrets") == ["passed"]
+    idle = ask({"celery": celery, "core": {"executor": "LocalExecutor"}}, kind="airflow-deployment")
+    assert outcomes(idle, "connection_scheme") == []
+    used = ask(
+        {"celery": celery, "core": {"executor": "CeleryExecutor"}}, kind="airflow-deployment"
+    )
+    assert "failed" in outcomes(used, "connection_scheme")
     celery = {"broker_url": "rediss://r/0?ssl_cert_reqs=none"}
     found = ask({"celery": celery}, kind="airflow-deployment")
     assert outcomes(found, "connection_scheme") == ["passed"]

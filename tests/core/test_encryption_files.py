@@ -344,12 +344,20 @@ def test_openpgp_that_is_not_encrypted(gnupg):
 
 
 def test_openpgp_without_integrity_protection_is_weak(gnupg):
-    data = gnupg("--rfc2440", "-c", "--cipher-algo", "3DES", "--disable-mdc")
+    data = gnupg("--rfc2440", "-c", "--cipher-algo", "AES256", "--disable-mdc")
     assert data
     if told(data).standing is not Standing.WEAK:  # newer versions protect all the same
         keys = data[: 2 + data[1]]
         data = keys + b"\xc9\xff" + struct.pack(">I", len(NOISE)) + NOISE
     assert told(data).standing is Standing.WEAK
+
+
+@pytest.mark.parametrize("cipher", ["3DES", "CAST5", "BLOWFISH"])
+def test_openpgp_with_a_cipher_of_short_blocks_is_weak(gnupg, cipher):
+    data = gnupg("-c", "--cipher-algo", cipher)
+    assert told(data).standing is Standing.WEAK
+    assert "64 bits" in told(data).note
+    assert told(data[:-1]).standing is Standing.BROKEN
 
 
 def test_openpgp_armour_with_a_wrong_checksum(gnupg):

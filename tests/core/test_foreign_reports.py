@@ -370,6 +370,15 @@ def test_an_empty_report_is_no_pass(content):
     assert "nothing that the tool examined" in one(checks, COMPLETE).reason
 
 
+def test_a_trivy_report_that_counts_more_than_it_lists_is_incomplete():
+    checks, _ = examine(
+        changed("trivy.json", lambda d: d["Results"][2].update(Misconfigurations=[]))
+    )
+    complete = one(checks, COMPLETE)
+    assert complete.outcome is Outcome.UNKNOWN
+    assert "counts 1 misconfigurations and lists 0" in complete.reason
+
+
 def test_a_sarif_run_that_looked_and_found_nothing_is_complete():
     checks, _ = examine(changed("scan.sarif", lambda d: d["runs"][0].update(results=[])))
     by_id = outcomes(checks)

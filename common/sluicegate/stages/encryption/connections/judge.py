@@ -76,13 +76,18 @@ def judge(described: Description) -> Iterator[Check]:
 
 def _stays(one: Spoken) -> bool:
     """Return whether nothing of it crosses a network."""
-    socket = not one.host and bool(strippable(one.scheme, {})) and _socket(one.scheme)
-    return one.scheme in _LOCAL or is_loopback(one.host) or one.host.startswith("/") or socket
+    return one.scheme in _LOCAL or is_loopback(one.host) or one.host.startswith("/")
 
 
-def _socket(scheme: str) -> bool:
-    """Return whether clients of a protocol take a missing host for a socket of this machine."""
-    return scheme.partition("+")[0] in ("postgres", "postgresql", "mysql", "mariadb")
+def _nameless(one: Spoken) -> bool:
+    """Return whether the client alone decides where it connects to: a socket, or ``PGHOST``."""
+    database = one.scheme.partition("+")[0]
+    return not one.host and database in ("postgres", "postgresql", "mysql", "mariadb")
+
+
+_NAMELESS: Final = (
+    "no host is named: a socket of this machine, or what the client's environment says"
+)
 
 
 def _scheme(one: Spoken, target: str) -> Check:
@@ -91,6 +96,8 @@ def _scheme(one: Spoken, target: str) -> Check:
     if one.scheme in _PLAIN:
         message = f"expected an encrypted protocol; {one.scheme} is plain text"
         return SCHEME.failed([_finding(message, one)], target)
+    if _nameless(one):
+        return SCHEME.unknown(_NAMELESS, target)
     if not is_known(one.scheme):
         reason = "nothing is known of how clients of this type of connection use TLS"
         return SCHEME.unknown(reason, target)
@@ -103,6 +110,8 @@ def _scheme(one: Spoken, target: str) -> Check:
 def _verification(one: Spoken, target: str) -> Check:
     if _stays(one):
         return VERIFICATION.passed(target)
+    if _nameless(one):
+        return VERIFICATION.unknown(_NAMELESS, target)
     known = is_known(one.scheme)
     found = weaknesses(one.scheme if known else "https", one.host, one.options)
     # Where TLS itself is not demanded, nobody is verified either.

@@ -56,10 +56,18 @@ def spoken(described: Description) -> Iterator[Spoken]:
             continue
         if described.kind != "airflow-connection" and url.path[0] in ("database", "api", "core"):
             continue  # the orchestrator's own parts have questions of their own
+        if url.path[0] == "celery" and not _uses_celery(described):
+            continue  # a default that nothing connects to
         if url.scheme not in _NO_URL:
             nearby = described.options(*url.path[:-1]) if len(url.path) > 1 else {}
             near = {**nearby, **described.options("extra"), **url.options}
             yield Spoken(url.scheme, url.host, near, ".".join(url.path))
+
+
+def _uses_celery(described: Description) -> bool:
+    """Return whether Airflow's executor talks to Celery; where it is not told, it may."""
+    executor = described.text("core", "executor")
+    return not executor or "celery" in executor.lower() or "." in executor
 
 
 def _connection(described: Description) -> Spoken:

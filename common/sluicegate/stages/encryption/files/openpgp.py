@@ -66,6 +66,12 @@ class _Packet:
     """Octets of the first part."""
 
 
+_BY_PASSWORD: Final = 3
+"""Tag of a symmetric-key encrypted session key packet."""
+_SHORT_BLOCKS: Final = (1, 2, 3, 4)
+"""IDEA, 3DES, CAST5 and Blowfish: nothing may be encrypted with them (RFC 9580, section 9.3)."""
+
+
 def starts_packets(head: bytes) -> bool:
     """Return whether a file begins with a plausible OpenPGP packet of a message.
 
@@ -114,7 +120,7 @@ def read_packets(source: IO[bytes]) -> Envelope:
         UndecidedError: nothing in it says how its session key is found, or it has too many packets.
     """
     source.seek(0)
-    end, keys = size_of(source), 0
+    end, keys, short = size_of(source), 0, False
     for count, packet in enumerate(_packets(source, end)):
         if count > _MOST_PACKETS:
             raise UndecidedError(f"it has more than {_MOST_PACKETS} packets")
@@ -123,12 +129,18 @@ def read_packets(source: IO[bytes]) -> Envelope:
         if packet.tag in _SESSION_KEYS:
             following = source.tell()
             source.seek(packet.start)
-            if number(source, 1) not in _SESSION_KEYS[packet.tag]:
+            version = number(source, 1)
+            if version not in _SESSION_KEYS[packet.tag]:
                 raise MalformedError("a packet with a session key has an unknown version")
+            if packet.tag == _BY_PASSWORD and version == 4:
+                short = short or number(source, 1) in _SHORT_BLOCKS
             source.seek(following)
             keys += 1
         else:
-            return _content(source, packet, keys, end)
+            found = _content(source, packet, keys, end)
+            if short:
+                return Envelope("openpgp", Standing.WEAK, "its cipher has blocks of 64 bits only")
+            return found
     raise MalformedError("there is no ciphertext behind its session keys")
 
 

@@ -60,11 +60,16 @@ def read_trivy(document: Mapping[str, Json]) -> tuple[ToolReport, ...]:
         raise UnreadableError(f"$.SchemaVersion: expected {SCHEMA}, found another or none")
     results: list[Reported] = []
     passed = 0
+    gaps: list[str] = []
     for path, result in entries(document, "Results", "$"):
         found = _result(path, result)
         summary = members(result, "MisconfSummary", path)
         successes = value_of(summary, "Successes", int, path) or 0
         listed = sum(one.state is State.PASSED for one in found)
+        failures = value_of(summary, "Failures", int, path) or 0
+        shown = len(entries(result, "Misconfigurations", path)) - listed
+        if failures > shown:
+            gaps.append(f"{path} counts {failures} misconfigurations and lists {shown}")
         passed += max(successes - listed, 0) or not found
         results.extend(found)
     return (
@@ -73,6 +78,7 @@ def read_trivy(document: Mapping[str, Json]) -> tuple[ToolReport, ...]:
             version=plain(text(members(document, "Trivy", "$"), "Version", "$"), 50),
             results=tuple(results),
             passed=passed,
+            gaps=tuple(gaps),
             written=moment(text(document, "CreatedAt", "$"), "$.CreatedAt"),
         ),
     )

@@ -137,10 +137,11 @@ def bucket_exposure(
     _check_account(owner)
     document = document or PolicyDocument((), variables=True)
     arn = f"arn:{partition}:s3:::{bucket}"
-    invented = _invented(document)
+    invented, every = _invented(document)
     on_objects = Target((*ON_OBJECTS, *invented), Glob.of(f"{arn}/?*"))
     on_bucket = Target((*ON_BUCKETS, *invented), literal(arn))
     everyone, gap = _callers(document, owner, partition)
+    gap = gap if every else "the policy tells too many actions apart"
     home: dict[str, Value] = {}
     if owner is not None:
         home = dict.fromkeys(_OWNER_KEYS, (owner,))
@@ -330,8 +331,11 @@ def _known_accounts(document: PolicyDocument) -> set[str]:
     return accounts
 
 
-def _invented(document: PolicyDocument) -> tuple[str, ...]:
-    """Return actions inside of patterns that no real action matches: AWS may add them."""
+def _invented(document: PolicyDocument) -> tuple[tuple[str, ...], bool]:
+    """Return actions inside of patterns that no real one matches, and whether of all sorts.
+
+    AWS may add such actions.
+    """
     patterns = {text for one in document.statements for text in one.actions.patterns}
     real = (*ON_BUCKETS, *ON_OBJECTS, *ELSEWHERE)
     unmatched = []
@@ -340,9 +344,10 @@ def _invented(document: PolicyDocument) -> tuple[str, ...]:
         if not any(glob.matches(name) for name in real):
             unmatched.append(glob)
     if not unmatched:
-        return ()
+        return (), True
     found = cells(unmatched, Glob.of("s3:?*", fold=True))
-    return tuple(example for signature, example in found.examples.items() if signature)
+    names = tuple(example for signature, example in found.examples.items() if signature)
+    return names, found.complete
 
 
 def _covering(document: PolicyDocument, actions: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
