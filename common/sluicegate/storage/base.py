@@ -4,14 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import IO, Protocol
+from threading import Event
+from typing import IO, Protocol, TypeAlias, runtime_checkable
 
+from sluicegate.storage.records import Place, RecordRow
 from sluicegate.storage.uri import SubjectUri
 
-__all__ = ["Entry", "Progress", "Store", "no_progress"]
+__all__ = [
+    "Entry",
+    "ListedRow",
+    "Progress",
+    "Reader",
+    "Store",
+    "VersionedStore",
+    "no_progress",
+]
 
 Progress = Callable[[str, int, int], None]
 """Told ``(what, done, total)`` during long work; ``total`` is 0 when it is not known."""
+
+ListedRow: TypeAlias = tuple[str, int, int, int, int, int]
+"""``(path, size, mtime_ns, ctime_ns, inode, device)`` of a listed file, as the lists of large
+subjects keep it; the last four are 0 where a store has no such thing."""
 
 
 def no_progress(what: str, done: int, total: int) -> None:
@@ -54,4 +68,48 @@ class Store(Protocol):
         Raises:
             SubjectError: the target cannot be written.
         """
+        ...
+
+
+@runtime_checkable
+class VersionedStore(Protocol):
+    """A store that keeps earlier versions of a file and can read one of them."""
+
+    def open_version(self, subject: SubjectUri, path: str, version_id: str) -> IO[bytes]:
+        """Open the version of a file that a snapshot saw.
+
+        Raises:
+            SubjectError: that version is gone or cannot be read.
+        """
+        ...
+
+
+class Reader(Protocol):
+    """Lists and hashes the files of one subject; made for one snapshot, then closed."""
+
+    threads: int
+    """How many files may be hashed at once; 0 for none beside the calling thread."""
+    alone_below: int
+    """Files smaller than this many bytes are hashed by the calling thread: handing them to
+    another one would cost more than hashing them."""
+
+    def rows(self) -> Iterator[ListedRow]:
+        """List every file, in any order; raises as :meth:`Store.entries` does."""
+        ...
+
+    def hash(self, row: ListedRow, stop: Event) -> tuple[RecordRow, Place | None]:
+        """Hash the bytes of one listed file; called from several threads at once.
+
+        Args:
+            row: the file, as it was listed.
+            stop: given up between two pieces of a file once this is set.
+
+        Raises:
+            SubjectChangedError: it is not the file that was listed, or changed meanwhile.
+            SubjectError: it cannot be read.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back what was opened."""
         ...

@@ -8,13 +8,22 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 from sluicegate.errors import SubjectError
-from sluicegate.storage.base import Entry
+from sluicegate.storage.base import Entry, ListedRow
 from sluicegate.storage.uri import SubjectUri, check_member_path
 
-__all__ = ["LocalStore", "fsync_directory", "write_atomically"]
+__all__ = [
+    "LocalStore",
+    "fsync_directory",
+    "local_rows",
+    "open_below",
+    "stamp",
+    "write_atomically",
+]
+
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class LocalStore:
@@ -26,17 +35,8 @@ class LocalStore:
 
     def entries(self, subject: SubjectUri) -> Iterator[Entry]:
         """List the files below a folder, or the one file; see :class:`Store`."""
-        root = subject.local
-        try:
-            status = root.stat()
-        except OSError as error:
-            raise _unreadable(root, error) from error
-        if stat.S_ISREG(status.st_mode):
-            yield Entry(check_member_path(root.name, where=str(root.parent)), status.st_size)
-        elif stat.S_ISDIR(status.st_mode):
-            yield from _walk(root)
-        else:
-            raise SubjectError(f"{root} is neither a file nor a folder")
+        for row in local_rows(subject.local):
+            yield Entry(row[0], row[1])
 
     def open(self, subject: SubjectUri, path: str) -> IO[bytes]:
         """Open one file without following a link at its end; see :class:`Store`."""
@@ -68,28 +68,88 @@ class LocalStore:
             ) from error
 
 
-def _walk(root: Path) -> Iterator[Entry]:
-    pending = [("", os.fspath(root))]
-    while pending:
-        prefix, folder = pending.pop()
+def local_rows(root: Path) -> Iterator[ListedRow]:
+    """List a folder, or the one file, with what tells whether a file is still the same.
+
+    Raises:
+        SubjectError: see :class:`Store`.
+    """
+    try:
+        status = root.stat()
+        if stat.S_ISREG(status.st_mode):
+            yield check_member_path(root.name, where=str(root.parent)), *stamp(status)
+            return
+        if not stat.S_ISDIR(status.st_mode):
+            raise SubjectError(f"{root} is neither a file nor a folder")
+        top = os.open(root, _FOLDER)
+    except OSError as error:
+        raise _unreadable(root, error) from error
+    try:
+        yield from _walk(root, top)
+    finally:
+        os.close(top)
+
+
+def stamp(status: os.stat_result) -> tuple[int, int, int, int, int]:
+    """Return what changes when a file does: size, mtime and ctime in ns, inode, device."""
+    return (
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+        status.st_ino,
+        status.st_dev,
+    )
+
+
+def open_below(top: int, folder: str) -> int:
+    """Open a folder below an open one, following no link on the way; the caller closes it.
+
+    Raises:
+        OSError: it is not there, or a link took its place.
+    """
+    at = os.dup(top)
+    for part in folder.split("/") if folder else ():
         try:
-            with os.scandir(folder) as listing:
-                for item in listing:
-                    path = check_member_path(prefix + item.name, where=str(root))
-                    if item.is_symlink():
-                        raise SubjectError(
-                            f"{root} holds a symbolic link: {path}",
-                            next_step="copy the file into the folder, or remove the link; what a "
-                            "link points to can change after the gate",
-                        )
-                    if item.is_dir(follow_symlinks=False):
-                        pending.append((f"{path}/", item.path))
-                    elif item.is_file(follow_symlinks=False):
-                        yield Entry(path, item.stat(follow_symlinks=False).st_size)
-                    else:
-                        raise SubjectError(f"{root} holds something that is no file: {path}")
+            below = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=at)
+        finally:
+            os.close(at)
+        at = below
+    return at
+
+
+def _walk(root: Path, top: int) -> Iterator[ListedRow]:
+    pending = [""]
+    while pending:
+        prefix = pending.pop()
+        try:
+            folder = open_below(top, prefix.removesuffix("/"))
+            try:
+                with os.scandir(folder) as listing:
+                    for item in listing:
+                        name = item.name
+                        path = prefix + name
+                        if not name.isprintable() or "\\" in name:
+                            check_member_path(path, where=str(root))
+                        if item.is_file(follow_symlinks=False):
+                            yield path, *stamp(item.stat(follow_symlinks=False))
+                        elif item.is_dir(follow_symlinks=False):
+                            pending.append(f"{path}/")
+                        else:
+                            raise _no_file(root, path, link=item.is_symlink())
+            finally:
+                os.close(folder)
         except OSError as error:
-            raise _unreadable(Path(folder), error) from error
+            raise _unreadable(root / prefix, error) from error
+
+
+def _no_file(root: Path, path: str, *, link: bool) -> SubjectError:
+    if not link:
+        return SubjectError(f"{root} holds something that is no file: {path}")
+    return SubjectError(
+        f"{root} holds a symbolic link: {path}",
+        next_step="copy the file into the folder, or remove the link; what a link points to can "
+        "change after the gate",
+    )
 
 
 def _unreadable(path: Path, error: OSError) -> SubjectError:

@@ -11,8 +11,10 @@ import io
 from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
-from sluicegate.errors import MissingExtraError, SubjectError
+from sluicegate.errors import MissingExtraError, SubjectChangedError, SubjectError
 from sluicegate.storage.base import Entry
+from sluicegate.storage.records import Place
+from sluicegate.storage.s3_checksums import place_of
 from sluicegate.storage.uri import SubjectUri, check_member_path
 
 if TYPE_CHECKING:
@@ -60,15 +62,45 @@ class S3Store:
 
     def open(self, subject: SubjectUri, path: str) -> IO[bytes]:
         """Open one object as a stream; see :class:`Store`."""
+        return self.get(subject, path)[0]
+
+    def open_version(self, subject: SubjectUri, path: str, version_id: str) -> IO[bytes]:
+        """Open one version of an object; see :class:`VersionedStore`."""
+        return self.get(subject, path, version_id=version_id)[0]
+
+    def get(
+        self, subject: SubjectUri, path: str, *, version_id: str = ""
+    ) -> tuple[IO[bytes], Place]:
+        """Open one object, and tell what S3 says of it; botocore verifies whole checksums.
+
+        Raises:
+            SubjectError: see :class:`Store`.
+        """
+        more = {"VersionId": version_id} if version_id else {}
+        client, bucket, key = self._target(subject, path)
+        with _Failures(subject):
+            answer = client.get_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED", **more)
+        body = cast("IO[bytes]", io.BufferedReader(_Body(answer["Body"], subject)))
+        return body, place_of(answer)
+
+    def head(self, subject: SubjectUri, path: str, *, part: int = 0) -> tuple[int, Place]:
+        """Return length and place of one object, or the length of one of its parts.
+
+        Raises:
+            SubjectError: see :class:`Store`.
+        """
+        more = {"PartNumber": part} if part else {}
+        client, bucket, key = self._target(subject, path)
+        with _Failures(subject):
+            answer = client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED", **more)
+        return int(answer["ContentLength"]), place_of(answer)
+
+    def _target(self, subject: SubjectUri, path: str) -> tuple[Any, str, str]:
         client, (bucket, key) = self._client(subject), _split(subject)
         single = path == subject.name and key
         if single and _size_of_object(client, subject, bucket, key) is not None:
-            target = key
-        else:
-            target = f"{key}/{path}" if key else path
-        with _Failures(subject):
-            body = client.get_object(Bucket=bucket, Key=target)["Body"]
-        return cast("IO[bytes]", io.BufferedReader(_Body(body, subject)))
+            return client, bucket, key
+        return client, bucket, f"{key}/{path}" if key else path
 
     def write(self, target: SubjectUri, source: IO[bytes]) -> None:
         """Upload one object; S3 shows it whole or not at all. See :class:`Store`."""
@@ -177,7 +209,12 @@ class _Failures:
         if error is None:
             return
         from boto3.exceptions import Boto3Error
-        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+        from botocore.exceptions import (
+            BotoCoreError,
+            ClientError,
+            FlexibleChecksumError,
+            NoCredentialsError,
+        )
 
         if isinstance(error, NoCredentialsError):
             raise SubjectError(
@@ -190,6 +227,11 @@ class _Failures:
             raise SubjectError(
                 f"cannot read {self._subject}: S3 answered {code}",
                 next_step="check the bucket, the key and the permissions of this worker's role",
+            ) from error
+        if isinstance(error, FlexibleChecksumError):
+            raise SubjectChangedError(
+                f"{self._subject} holds an object whose bytes contradict its own checksum",
+                next_step="find out who wrote it, and upload it again",
             ) from error
         if isinstance(error, BotoCoreError | Boto3Error):
             raise SubjectError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Final, Protocol
 
@@ -57,6 +57,17 @@ class Format(Protocol):
 
         Raises:
             SubjectError: the content is not of this format, or an ordinal is beyond it.
+        """
+        ...
+
+    def encode(self, source: IO[bytes], *, name: str) -> Iterator[bytes]:
+        """Yield the columns as bytes, then each row: what a tree over rows is built from.
+
+        A row has the same bytes in every file of this format with the same columns, so also
+        after :meth:`split`; and other bytes if any of its values is another.
+
+        Raises:
+            SubjectError: the content is not of this format.
         """
         ...
 

@@ -74,6 +74,11 @@ class Delimited:
         check_ordinals(drop, rows, name)
         return rows
 
+    def encode(self, source: IO[bytes], *, name: str) -> Iterator[bytes]:
+        """Yield the header and each record as it is written; see :class:`Format`."""
+        for record in self._records(source, name):
+            yield record.strip(b"\r\n")
+
     def _records(self, source: IO[bytes], name: str) -> Iterator[bytes]:
         """Yield the raw bytes of each record, the header first, blank lines attached."""
         taken: list[str] = []

@@ -64,6 +64,13 @@ class JsonLines:
         check_ordinals(drop, rows, name)
         return rows
 
+    def encode(self, source: IO[bytes], *, name: str) -> Iterator[bytes]:
+        """Yield nothing for the columns, then each line; see :class:`Format`."""
+        yield b""
+        for number, line in _lines(source, name):
+            _parse(line, number, name)
+            yield line.strip(b"\r\n")
+
 
 def _lines(source: IO[bytes], name: str) -> Iterator[tuple[int, bytes]]:
     number = 0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Final
 
+from sluicegate.canonical import Json, canonical_json
 from sluicegate.errors import MissingExtraError, SubjectError
 from sluicegate.storage.formats.base import Limits, check_ordinals, unreadable
 
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
 __all__ = ["Parquet"]
 
 _BATCH_ROWS: Final = 1 << 16
+_ENCODED_ROWS: Final = 1 << 12
+"""Rows that are Python objects at one time while they are encoded."""
+_EXACT_INTEGERS: Final = 1 << 53
+"""Beyond this, a JSON number may be another one to its reader (RFC 8785, section 3.2.2.3)."""
 _THRIFT_STRINGS: Final = 64 << 20
 _THRIFT_CONTAINERS: Final = 1 << 20
 
@@ -79,6 +85,48 @@ class Parquet:
                     aside.write_batch(batch.filter(chosen))
                     out.write_batch(batch.filter(pc.invert(chosen)))
             return int(rows)
+
+    def encode(self, source: IO[bytes], *, name: str) -> Iterator[bytes]:
+        """Yield names and types, then each row's values in canonical JSON.
+
+        Values that JSON has not, or not exactly, are objects with their type as the only
+        member. See :class:`Format`.
+        """
+        with _failures(name):
+            file = _open(source)
+            fields = [[field.name, str(field.type)] for field in file.schema_arrow]
+            yield canonical_json(fields)
+            for batch in file.iter_batches(batch_size=_ENCODED_ROWS):
+                columns = [_values(column) for column in batch.columns]
+                for row in zip(*columns, strict=True) if columns else ():
+                    yield canonical_json(list(row))
+
+
+def _values(column: Any) -> list[Json]:
+    """Return a column's values as JSON that loses nothing."""
+    import pyarrow as pa
+
+    if pa.types.is_temporal(column.type):  # as numbers: Python's dates have no nanoseconds
+        wide = pa.types.is_date32(column.type) or pa.types.is_time32(column.type)
+        column = column.cast(pa.int32() if wide else pa.int64())
+    return [_exact(value) for value in column.to_pylist()]
+
+
+def _exact(value: Any) -> Json:
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, int):
+        return value if abs(value) < _EXACT_INTEGERS else {"int": str(value)}
+    if isinstance(value, float):
+        plain = math.isfinite(value) and (value or math.copysign(1, value) > 0)
+        return value if plain else {"float": repr(value)}
+    if isinstance(value, bytes):
+        return {"bytes": value.hex()}
+    if isinstance(value, list | tuple):
+        return [_exact(item) for item in value]
+    if isinstance(value, dict):
+        return {"struct": [[key, _exact(item)] for key, item in value.items()]}
+    return {type(value).__name__: str(value)}
 
 
 def _text_columns(file: Any) -> list[str]:

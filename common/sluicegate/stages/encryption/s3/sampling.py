@@ -55,7 +55,7 @@ def sample_size(population: int, share: float) -> int:
 def draw(manifest: Manifest, count: int) -> tuple[FileRecord, ...]:
     """Return ``count`` files of a manifest, in its order; the same for the same manifest."""
     if count >= len(manifest.files):
-        return manifest.files
+        return tuple(manifest.files)
     key = manifest.digest.hex.encode()[:64]
     ranked = sorted(
         range(len(manifest.files)),
