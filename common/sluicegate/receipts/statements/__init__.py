@@ -1,0 +1,1 @@
+"""The kinds of statements, one a module; ``frame`` is what they share."""
