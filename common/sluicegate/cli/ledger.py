@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from sluicegate.canonical import Digest, Json, parse_json
+from sluicegate.cli.ledger_prove import add_prove_options, export_ledger, number_of, run_prove
+from sluicegate.cli.ledger_watch import add_cosign, add_watch
 from sluicegate.cli.terminal import PASSED, emit
 from sluicegate.errors import ClearanceRefused, LedgerError, ReceiptError, SluicegateError
 from sluicegate.evidence import Evidence, ReceiptRef
+from sluicegate.ledger.base import LedgerState
+from sluicegate.ledger.note import Checkpoint
+from sluicegate.ledger.tiles import TileTree
+from sluicegate.ledger.trust import believe
 from sluicegate.policy.load import load_policy
 from sluicegate.policy.model import Policy
-from sluicegate.receipts.statement import VerdictStatement
+from sluicegate.receipts.statement import DerivationStatement, Statement, VerdictStatement
+from sluicegate.signing import open_evidence
 from sluicegate.testimony import admit, authenticate
 
 __all__ = ["add_ledger", "add_report"]
@@ -21,18 +29,38 @@ __all__ = ["add_ledger", "add_report"]
 def add_ledger(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
     parser = commands.add_parser(
-        "ledger", help="list, verify or export the receipts", description="Look at the ledger."
+        "ledger",
+        help="list, verify, prove, watch, cosign or export the receipts",
+        description="Look at the ledger.",
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    for name, run, text in (
-        ("list", _list, "one line for each receipt, with what this policy makes of it"),
-        ("verify", _verify, "read every entry and check every frame and signature"),
-        ("export", _export, "write each receipt back to its file, where one is missing"),
-    ):
-        action = actions.add_parser(name, help=text, description=f"{text.capitalize()}.")
-        action.add_argument("--policy", help="policy file (default: $SLUICEGATE_POLICY)")
-        action.add_argument("--json", action="store_true", help="print JSON")
-        action.set_defaults(run=run)
+    _add(actions, "list", _list, "one line for each receipt, with what this policy makes of it")
+    _add(actions, "verify", _verify, "read every entry and check every hash and signature")
+    prove = _add(actions, "prove", run_prove, "prove that an entry is in the ledger, for others")
+    add_prove_options(prove)
+    export = _add(actions, "export", _export, "write each missing receipt file, or a whole copy")
+    export.add_argument(
+        "--to",
+        type=Path,
+        metavar="FOLDER",
+        help="copy checkpoint, tiles and entries into a new folder, checked meanwhile, for any "
+        "web server and tlog-tiles client (default: only write missing receipt files)",
+    )
+    add_watch(actions)
+    add_cosign(actions)
+
+
+def _add(
+    actions: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    text: str,
+) -> argparse.ArgumentParser:
+    action = actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+    action.add_argument("--policy", help="policy file (default: $SLUICEGATE_POLICY)")
+    action.add_argument("--json", action="store_true", help="print JSON")
+    action.set_defaults(run=run)
+    return action
 
 
 def add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -53,7 +81,7 @@ def add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _open(args: argparse.Namespace) -> tuple[Policy, Evidence]:
     policy = load_policy(args.policy)
-    return policy, Evidence(policy.evidence)
+    return policy, open_evidence(policy)
 
 
 def _describe(ref: ReceiptRef, bundle: bytes, policy: Policy, now: datetime) -> dict[str, Json]:
@@ -71,9 +99,13 @@ def _describe(ref: ReceiptRef, bundle: bytes, policy: Policy, now: datetime) -> 
     }
     if isinstance(statement, VerdictStatement):
         value |= {"verdict": statement.verdict.value, "report": str(statement.report)}
-    else:
+    elif isinstance(statement, DerivationStatement):
         value |= {"parent": str(statement.parent.digest), "rows_set_aside": statement.rows}
-    return value
+    return value | {"kind": _kind(statement)}
+
+
+def _kind(statement: Statement) -> str:
+    return type(statement).__name__.removesuffix("Statement").lower()
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -85,7 +117,7 @@ def _list(args: argparse.Namespace) -> int:
         return PASSED
     for row in rows:
         if row["trusted"]:
-            what = row.get("verdict", "derivation")
+            what = row.get("verdict", row["kind"])
             print(f"{row['index']:>5}  {row['issued']}  {row['stage']:<20} {what:<12} {row['uri']}")
         else:
             print(f"{row['index']:>5}  not trusted: {row['why']}")
@@ -95,6 +127,8 @@ def _list(args: argparse.Namespace) -> int:
 def _verify(args: argparse.Namespace) -> int:
     policy, evidence = _open(args)
     state = evidence.ledger.verify()
+    believed = believe(evidence.ledger, policy.ledger_settings)
+    _compare(evidence, state, believed)
     now, trusted, heard = datetime.now(UTC), 0, set[Digest]()
     for ref, bundle in evidence.receipts():
         trusted += bool(_describe(ref, bundle, policy, now)["trusted"])
@@ -114,6 +148,7 @@ def _verify(args: argparse.Namespace) -> int:
                 "counts from its first entry",
             )
         heard.add(payload)
+    key = policy.ledger_settings.key
     if args.json:
         emit(
             {
@@ -121,17 +156,38 @@ def _verify(args: argparse.Namespace) -> int:
                 "trusted": trusted,
                 "root": state.root.hex(),
                 "torn_bytes": state.torn_bytes,
+                "signed_by": str(key) if key else None,
             }
         )
     else:
-        print(f"{state.size} entries, all frames sound; {trusted} trusted by {policy.source}")
+        print(f"{state.size} entries, all sound; {trusted} trusted by {policy.source}")
         print(f"  root {state.root.hex()}")
+        print(f"  checkpoint signed by {key}" if key else "  no policy key: not signed")
         if state.torn_bytes:
             print(f"  {state.torn_bytes} bytes of an unfinished append, never acknowledged")
     return PASSED
 
 
+def _compare(evidence: Evidence, state: LedgerState, believed: Checkpoint | None) -> None:
+    """Return if the checkpoint that is believed is of the tree that was checked."""
+    if believed is None:
+        return
+    size = min(believed.size, state.size)
+    tree = TileTree(evidence.ledger.tiles, max(believed.size, state.size))
+    pair = ((believed.size, believed.root), (state.size, state.root))
+    if any(tree.root(at) != root for at, root in pair):
+        raise LedgerError(
+            f"the checkpoint of {believed.size} entries and the {state.size} that were checked "
+            f"differ within the first {size}",
+            next_step="the ledger was changed while it was read; verify again",
+        )
+
+
 def _export(args: argparse.Namespace) -> int:
+    return _export_receipts(args) if args.to is None else export_ledger(args)
+
+
+def _export_receipts(args: argparse.Namespace) -> int:
     _, evidence = _open(args)
     written = []
     for ref, bundle in evidence.receipts():
@@ -163,12 +219,11 @@ def _report(args: argparse.Namespace) -> int:
 def _statement(entry: str | None, policy: Policy, evidence: Evidence) -> VerdictStatement:
     now = datetime.now(UTC)
     if entry is not None:
-        if not entry.isdecimal():
-            raise SluicegateError(f"a ledger entry is a number, not {entry!r}")
-        bundle = evidence.ledger.get(int(entry))
-        found = admit(ReceiptRef(int(entry), Digest.of(bundle)), bundle, policy, now=now).statement
+        index = number_of(entry, "a ledger entry")
+        bundle = evidence.ledger.get(index)
+        found = admit(ReceiptRef(index, Digest.of(bundle)), bundle, policy, now=now).statement
         if not isinstance(found, VerdictStatement):
-            raise SluicegateError(f"entry {entry} is a derivation, which has no report")
+            raise SluicegateError(f"entry {entry} is a {_kind(found)}, which has no report")
         return found
     newest = None
     for ref, bundle in evidence.receipts():
