@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Final
 
 from sluicegate.errors import ConfigurationError, PolicyError, SluicegateError, SubjectError
+from sluicegate.ledger.note import NoteVerifier
+from sluicegate.ledger.settings import LedgerSettings
 from sluicegate.model import Severity, Verdict
 from sluicegate.policy.model import (
     DEFAULT_ACTIONS,
+    Approvals,
     CheckRule,
     Policy,
     Purpose,
@@ -22,7 +25,7 @@ from sluicegate.policy.model import (
 )
 from sluicegate.policy.reader import Node, near_miss, read_yaml
 from sluicegate.receipts.keys import PublicKey
-from sluicegate.receipts.statement import DERIVATION
+from sluicegate.receipts.statement import APPROVAL, WORDS
 from sluicegate.stages.registry import build_stage, stage_names, stage_type
 from sluicegate.storage.uri import SubjectUri
 
@@ -31,6 +34,21 @@ __all__ = ["POLICY_VARIABLE", "default_policy", "find_policy", "load_policy"]
 POLICY_VARIABLE: Final = "SLUICEGATE_POLICY"
 """Environment variable that names the policy file."""
 _VERSION: Final = 1
+_KEYS: Final = {
+    "version",
+    "evidence",
+    "hashing",
+    "keys",
+    "ledger",
+    "purposes",
+    "quarantine",
+    "rules",
+    "samples",
+    "waivers",
+}
+_LOCKS: Final = ("COMPLIANCE", "GOVERNANCE")
+_SHARING: Final = ("locks", "links")
+_MAX_VKEY_BYTES: Final = 4096
 _ACTIONS: Final = (Verdict.WARN.value, Verdict.QUARANTINE.value, Verdict.BLOCK.value)
 
 
@@ -82,14 +100,13 @@ def load_policy(policy: Policy | str | os.PathLike[str] | None = None) -> Policy
         return policy
     path = find_policy(policy).resolve()
     root = read_yaml(path)
-    keys = root.mapping(
-        {"version", "evidence", "quarantine", "samples", "purposes", "rules", "waivers", "keys"}
-    )
+    keys = root.mapping(_KEYS)
     version = root.required(keys, "version")
     if version.integer() != _VERSION:
         version.fail(f"this sluicegate reads policies of version {_VERSION}")
     base = path.parent
     evidence = _evidence(keys["evidence"], base) if "evidence" in keys else base / ".sluicegate"
+    hashing = keys["hashing"].mapping({"cache", "rehash"}) if "hashing" in keys else {}
     return Policy(
         source=str(path),
         evidence=evidence,
@@ -103,6 +120,9 @@ def load_policy(policy: Policy | str | os.PathLike[str] | None = None) -> Policy
         waivers=tuple(map(_waiver, keys["waivers"].items())) if "waivers" in keys else (),
         keys=_keys(keys["keys"], base) if "keys" in keys else (),
         samples=keys["samples"].boolean() if "samples" in keys else False,
+        ledger=_ledger(keys["ledger"], base, evidence) if "ledger" in keys else None,
+        hash_cache=base / hashing["cache"].text() if "cache" in hashing else None,
+        **({"rehash": hashing["rehash"].share()} if "rehash" in hashing else {}),
     )
 
 
@@ -114,6 +134,53 @@ def _evidence(node: Node, base: Path) -> Path:
             "mount shared storage on every worker, and name the folder here",
         )
     return uri.local
+
+
+def _ledger(node: Node, base: Path, evidence: Path) -> LedgerSettings:
+    keys = node.mapping(
+        {
+            "location",
+            "key",
+            "witnesses",
+            "witnessed_by",
+            "remember",
+            "sharing",
+            "object_lock",
+            "retain",
+        }
+    )
+    witnesses = keys["witnesses"].items() if "witnesses" in keys else ()
+    known = tuple(_vkey(item, base) for item in witnesses)
+    try:
+        return LedgerSettings(
+            location=(
+                _place(keys["location"], base)
+                if "location" in keys
+                else SubjectUri.parse(evidence / "ledger")
+            ),
+            key=_vkey(keys["key"], base) if "key" in keys else None,
+            witnesses=known,
+            witnessed_by=keys["witnessed_by"].integer() if "witnessed_by" in keys else len(known),
+            remember=base / keys["remember"].text() if "remember" in keys else None,
+            links="sharing" in keys and keys["sharing"].choice(_SHARING) == "links",
+            object_lock=keys["object_lock"].choice(_LOCKS) if "object_lock" in keys else None,
+            retain_days=keys["retain"].duration().days if "retain" in keys else 0,
+        )
+    except PolicyError:
+        raise
+    except ConfigurationError as error:
+        node.fail(error.what, error.next_step)
+
+
+def _vkey(node: Node, base: Path) -> NoteVerifier:
+    path = base / node.text()
+    try:
+        with path.open("rb") as file:
+            return NoteVerifier.parse(file.read(_MAX_VKEY_BYTES).decode())
+    except (OSError, UnicodeDecodeError) as error:
+        node.fail(f"cannot read the key {path}: {type(error).__name__}")
+    except ConfigurationError as error:
+        node.fail(error.what, error.next_step)
 
 
 def _place(node: Node, base: Path) -> SubjectUri:
@@ -129,7 +196,7 @@ def _purposes(node: Node, base: Path) -> dict[str, Purpose]:
 
 
 def _purpose(name: str, node: Node, base: Path) -> Purpose:
-    keys = node.mapping({"stages", "max_age"})
+    keys = node.mapping({"stages", "max_age", "signatures", "approvals"})
     stages = list(node.required(keys, "stages").items())
     if not stages:
         keys["stages"].fail("a purpose needs at least one stage", "an empty list is no gate")
@@ -137,7 +204,30 @@ def _purpose(name: str, node: Node, base: Path) -> Purpose:
         name=name,
         requirements=tuple(_requirement(item, base) for item in stages),
         max_age=keys["max_age"].duration() if "max_age" in keys else None,
+        signatures=_from_one(keys["signatures"]) if "signatures" in keys else 1,
+        approvals=_approvals(keys["approvals"]) if "approvals" in keys else None,
     )
+
+
+def _from_one(node: Node) -> int:
+    if (number := node.integer()) < 1:
+        node.fail("expected a number from 1")
+    return number
+
+
+def _approvals(node: Node) -> Approvals:
+    keys = node.mapping({"by", "count", "max_age", "second_factor"})
+    try:
+        return Approvals(
+            by=tuple(item.text() for item in node.required(keys, "by").items()),
+            count=_from_one(keys["count"]) if "count" in keys else 1,
+            max_age=keys["max_age"].duration() if "max_age" in keys else None,
+            second_factor=keys["second_factor"].boolean() if "second_factor" in keys else True,
+        )
+    except PolicyError:
+        raise
+    except ConfigurationError as error:
+        node.fail(error.what, error.next_step)
 
 
 def _requirement(node: Node, base: Path) -> Requirement:
@@ -235,11 +325,31 @@ def _keys(node: Node, base: Path) -> tuple[TrustedKey, ...]:
 
 
 def _key(node: Node, base: Path) -> TrustedKey:
-    keys = node.mapping({"name", "file", "stages", "not_before", "not_after"})
-    known = {*stage_names(), DERIVATION, "*"}
+    keys = node.mapping(
+        {
+            "name",
+            "file",
+            "stages",
+            "not_before",
+            "not_after",
+            "subjects",
+            "revoked_at",
+            "approvers",
+        }
+    )
+    known = {*stage_names(), *WORDS, "*"}
     stages = [item.choice(sorted(known)) for item in node.required(keys, "stages").items()]
     if not stages:
         keys["stages"].fail("a key that may sign nothing should not be listed")
+    approvers = [item.text() for item in keys["approvers"].items()] if "approvers" in keys else []
+    if (APPROVAL in stages) != bool(approvers):
+        node.fail(
+            f"the word {APPROVAL!r} under `stages` and the names under `approvers` go together",
+            "say whose approvals this key may sign",
+        )
+    subjects = [item.text() for item in keys["subjects"].items()] if "subjects" in keys else ["*"]
+    if not subjects:
+        keys["subjects"].fail("a key that may speak about no subject should not be listed")
     file = node.required(keys, "file")
     try:
         key = PublicKey.load(base / file.text())
@@ -251,4 +361,13 @@ def _key(node: Node, base: Path) -> TrustedKey:
         stages=tuple(stages),
         not_before=keys["not_before"].start_of_date() if "not_before" in keys else None,
         not_after=keys["not_after"].end_of_date() if "not_after" in keys else None,
+        subjects=tuple(subjects),
+        revoked_at=_index(keys["revoked_at"]) if "revoked_at" in keys else None,
+        approvers=tuple(approvers),
     )
+
+
+def _index(node: Node) -> int:
+    if (number := node.integer()) < 0:
+        node.fail("expected the index of a ledger entry, from 0")
+    return number

@@ -11,13 +11,16 @@ from typing import Final
 
 from sluicegate.canonical import Digest, Json
 from sluicegate.errors import ClearanceRefused, ConfigurationError, PolicyError
+from sluicegate.ledger.settings import LedgerSettings
 from sluicegate.model import Severity, Verdict
 from sluicegate.policy.reader import near_miss
 from sluicegate.receipts.keys import PublicKey
+from sluicegate.receipts.statement import PRIVILEGED
 from sluicegate.stages.base import Stage, configuration, configuration_files
 from sluicegate.storage.uri import SubjectUri
 
 __all__ = [
+    "Approvals",
     "CheckRule",
     "Policy",
     "Purpose",
@@ -127,8 +130,7 @@ class Waiver:
 
     def covers(self, check_id: str, uri: str) -> bool:
         """Return whether the waiver is about this check of this subject."""
-        pattern = ".*".join(re.escape(part) for part in self.subject.split("*"))
-        return check_id == self.check and re.fullmatch(pattern, uri, re.DOTALL) is not None
+        return check_id == self.check and _matches(self.subject, uri)
 
     def to_json(self) -> dict[str, Json]:
         """Return the JSON form, part of the policy's digest."""
@@ -141,6 +143,12 @@ class Waiver:
         }
 
 
+def _matches(pattern: str, uri: str) -> bool:
+    """Return whether a URI fits a pattern in which ``*`` stands for any text."""
+    expression = ".*".join(re.escape(part) for part in pattern.split("*"))
+    return re.fullmatch(expression, uri, re.DOTALL) is not None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustedKey:
     """A public key, and what receipts signed with it may say."""
@@ -148,9 +156,16 @@ class TrustedKey:
     name: str
     key: PublicKey
     stages: tuple[str, ...]
-    """Stage names, ``quarantine`` for derivations, or ``*`` for everything."""
+    """Stage names, words such as ``quarantine`` or ``production``, or ``*`` for everything but
+    what takes a person: approvals and heads must be named."""
     not_before: datetime | None = None
     not_after: datetime | None = None
+    subjects: tuple[str, ...] = ("*",)
+    """URIs that it may speak about, in which ``*`` stands for any text."""
+    revoked_at: int | None = None
+    """Ledger index from which on nothing that it signed counts; what was logged before does."""
+    approvers: tuple[str, ...] = ()
+    """Whose approvals it may sign; must be given with the word ``approval``."""
 
     def check(self, stage: str, *, issued: datetime, now: datetime) -> None:
         """Return if this key may sign for ``stage``, now and when the receipt was issued.
@@ -163,7 +178,29 @@ class TrustedKey:
 
     def may_sign(self, stage: str) -> bool:
         """Return whether this key is trusted for ``stage``."""
-        return stage in self.stages or "*" in self.stages
+        return stage in self.stages or ("*" in self.stages and stage not in PRIVILEGED)
+
+    def check_place(self, *, uri: str | None, index: int) -> None:
+        """Return if this key may speak about a subject, at this place of the ledger.
+
+        Args:
+            uri: where the subject lies; None for what lies nowhere, such as an event.
+            index: place of the receipt in the ledger; -1 before it has one.
+
+        Raises:
+            ClearanceRefused: it is trusted for other subjects, or was revoked before.
+        """
+        if self.revoked_at is not None and index >= self.revoked_at:
+            raise ClearanceRefused(
+                f"key {self.name!r} was revoked at ledger entry {self.revoked_at}, and this is "
+                f"entry {index}",
+                next_step="run the gates again with a current key",
+            )
+        if uri is not None and not any(_matches(pattern, uri) for pattern in self.subjects):
+            raise ClearanceRefused(
+                f"key {self.name!r} is not trusted for {uri}, only for {', '.join(self.subjects)}",
+                next_step="sign with the right key, or widen `subjects` of the key in the policy",
+            )
 
     def check_stage(self, stage: str) -> None:
         """Return if this key is trusted for ``stage``.
@@ -212,6 +249,39 @@ class Requirement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Approvals:
+    """That people must agree before a subject is used.
+
+    Raises:
+        ConfigurationError: nobody is named, or more are asked for than are named.
+    """
+
+    by: tuple[str, ...]
+    """Who may approve."""
+    count: int = 1
+    """How many different ones of them must."""
+    max_age: timedelta | None = None
+    """How long an approval lasts at most, whatever it says itself."""
+    second_factor: bool = True
+    """Whether each must have been confirmed by a second factor."""
+
+    def __post_init__(self) -> None:
+        if len(set(self.by)) != len(self.by) or not 1 <= self.count <= len(self.by):
+            raise ConfigurationError(
+                f"{self.count} approvals are asked of {len(set(self.by))} named approvers"
+            )
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the JSON form, part of the policy's digest."""
+        return {
+            "by": list(self.by),
+            "count": self.count,
+            "max_age_seconds": int(self.max_age.total_seconds()) if self.max_age else None,
+            "second_factor": self.second_factor,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Purpose:
     """What somebody wants to do with a subject, and which receipts that takes."""
 
@@ -220,17 +290,29 @@ class Purpose:
     """In the order in which ``secure`` runs them. Never empty."""
     max_age: timedelta | None = None
     """Older receipts do not count."""
+    signatures: int = 1
+    """How many different keys must have signed a verdict that clears, for each stage."""
+    approvals: Approvals | None = None
+    """Whether people must agree as well."""
 
     def __post_init__(self) -> None:
         if not self.requirements:
             raise ConfigurationError(f"the purpose {self.name!r} needs no stage: that is no gate")
+        if self.signatures < 1:
+            raise ConfigurationError(f"the purpose {self.name!r} needs at least one signature")
 
     def to_json(self) -> dict[str, Json]:
         """Return the JSON form, part of the policy's digest."""
-        return {
+        value: dict[str, Json] = {
             "stages": [[need.stage.name, need.configuration.hex] for need in self.requirements],
             "max_age_seconds": int(self.max_age.total_seconds()) if self.max_age else None,
         }
+        # What is not asked for is left out: policies from before keep their digest.
+        if self.signatures > 1:
+            value["signatures"] = self.signatures
+        if self.approvals:
+            value["approvals"] = self.approvals.to_json()
+        return value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,6 +332,17 @@ class Policy:
     keys: tuple[TrustedKey, ...] = ()
     samples: bool = False
     """Whether reports may show data values."""
+    ledger: LedgerSettings | None = None
+    """Where the ledger is and what must be true of it; see :attr:`ledger_settings`."""
+    hash_cache: Path | None = None
+    """Folder where gates remember digests of files that did not change; None for nowhere."""
+    rehash: float = 0.01
+    """Share of the remembered files that a gate reads all the same, 0 to 1."""
+
+    @property
+    def ledger_settings(self) -> LedgerSettings:
+        """What the policy says of the ledger; by default it lies unsigned among the evidence."""
+        return self.ledger or LedgerSettings(location=SubjectUri.parse(self.evidence / "ledger"))
 
     @property
     def digest(self) -> Digest:
@@ -259,16 +352,18 @@ class Policy:
         trusted keys can forge every receipt, so binding them would prove nothing, and a
         rotation would void all receipts.
         """
+        return Digest.of_json(self.deciding())
+
+    def deciding(self) -> dict[str, Json]:
+        """Return everything that decides, as JSON: what :attr:`digest` is the digest of."""
         stages = {need.stage.name for item in self.purposes.values() for need in item.requirements}
         stages |= set(self.rules)
-        return Digest.of_json(
-            {
-                "purposes": {name: need.to_json() for name, need in self.purposes.items()},
-                # Defaults count as if they were written out: a release may change them.
-                "rules": {name: self.rules_for(name).to_json() for name in sorted(stages)},
-                "waivers": [waiver.to_json() for waiver in self.waivers],
-            }
-        )
+        return {
+            "purposes": {name: need.to_json() for name, need in self.purposes.items()},
+            # Defaults count as if they were written out: a release may change them.
+            "rules": {name: self.rules_for(name).to_json() for name in sorted(stages)},
+            "waivers": [waiver.to_json() for waiver in self.waivers],
+        }
 
     def purpose(self, name: str) -> Purpose:
         """Return a purpose.

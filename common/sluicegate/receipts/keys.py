@@ -7,6 +7,7 @@ the SHA-256 of the text of its public PEM, which is what Sigstore bundles call t
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
@@ -19,9 +20,11 @@ from sluicegate.canonical import sha256_hex
 from sluicegate.errors import KeyFileError, ReceiptError
 from sluicegate.storage.local import write_atomically
 
-__all__ = ["FileSigner", "PublicKey", "Signer", "new_key_pair"]
+__all__ = ["FileSigner", "PublicKey", "Signer", "new_key_pair", "write_public_key"]
 
 _ALGORITHM: Final = ec.ECDSA(hashes.SHA256())
+_MAX_FILE_BYTES: Final = 64 << 10
+"""A key file has some hundred bytes; comments before the PEM text are allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +66,11 @@ class PublicKey:
             KeyFileError: missing, unreadable, or of another kind.
         """
         try:
-            return cls(path.read_bytes())
+            data, _ = _read(path)
         except OSError as error:
             raise KeyFileError(f"cannot read the public key {path}: {error.strerror}") from error
+        try:
+            return cls(data)
         except KeyFileError as error:
             raise KeyFileError(f"{path}: {error.what}", next_step=error.next_step) from error
 
@@ -115,18 +120,18 @@ class FileSigner:
                 password.
         """
         try:
-            if path.stat().st_mode & 0o077:
-                raise KeyFileError(
-                    f"the signing key {path} can be read by others",
-                    next_step=f"chmod 600 {path}; if others may have copied it, make a new key",
-                )
-            data = path.read_bytes()
+            data, mode = _read(path)
         except OSError as error:
             raise KeyFileError(
                 f"cannot read the signing key {path}: {error.strerror}",
                 next_step="set SLUICEGATE_SIGNING_KEY to the private key file, or run "
                 "`sluicegate init`",
             ) from error
+        if mode & 0o077:
+            raise KeyFileError(
+                f"the signing key {path} can be read by others",
+                next_step=f"chmod 600 {path}; if others may have copied it, make a new key",
+            )
         try:
             key = serialization.load_pem_private_key(data, password)
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
@@ -183,6 +188,34 @@ def new_key_pair(private: Path, public: Path, *, password: bytes | None = None) 
     except OSError as error:
         raise KeyFileError(f"cannot write the key {private}: {error.strerror}") from error
     return signer
+
+
+def write_public_key(path: Path, key: PublicKey) -> None:
+    """Write the public half of a key that lies elsewhere.
+
+    Raises:
+        KeyFileError: the file exists already (keys are never overwritten), or cannot be written.
+    """
+    if os.path.lexists(path):
+        raise _exists(path)
+    try:
+        write_atomically(path, key.pem)
+    except OSError as error:
+        raise KeyFileError(f"cannot write the key {path}: {error.strerror}") from error
+
+
+def _read(path: Path) -> tuple[bytes, int]:
+    """Return a file's content and mode, both of one open file; raises OSError as well."""
+    # Without O_NONBLOCK, opening a pipe waits for a writer.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            raise KeyFileError(f"{path} is not a file")
+        data = file.read(_MAX_FILE_BYTES + 1)
+    if len(data) > _MAX_FILE_BYTES:
+        raise KeyFileError(f"{path} is larger than any key: {_MAX_FILE_BYTES:,} bytes are read")
+    return data, mode
 
 
 def _exists(path: Path) -> KeyFileError:
