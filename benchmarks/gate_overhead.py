@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from sluicegate.gate import default_key_path, run_gate
+from sluicegate.gate import run_gate
 from sluicegate.model import Check, Report
 from sluicegate.receipts.keys import new_key_pair
+from sluicegate.signing import default_key_path
 from sluicegate.stages.base import Context
 from sluicegate.storage.snapshot import Snapshot, take_snapshot
 from sluicegate.storage.uri import SubjectUri

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sluicegate.cli.simulator import SimulatedAws, simulate_aws
-from sluicegate.gate import default_key_path
 from sluicegate.receipts.keys import new_key_pair
+from sluicegate.signing import default_key_path
 
 EXAMPLES = Path(__file__).parents[1] / "example_dags"
 BUCKET = ["arn:aws:s3:::lake", "arn:aws:s3:::lake/*"]

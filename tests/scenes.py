@@ -10,9 +10,10 @@ import pandas as pd
 
 from sluicegate.clearance import Cleared, open_cleared
 from sluicegate.errors import StageError
-from sluicegate.gate import GateOutcome, default_key_path, run_gate
+from sluicegate.gate import GateOutcome, run_gate
 from sluicegate.model import Check, Finding, Report, Severity
 from sluicegate.receipts.keys import FileSigner, new_key_pair
+from sluicegate.signing import default_key_path
 from sluicegate.stages.base import Context, Option
 from sluicegate.stages.registry import BUILT_IN
 from sluicegate.storage.snapshot import Snapshot

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sluicegate.clearance import Cleared
-from sluicegate.gate import default_key_path
 from sluicegate.receipts.keys import new_key_pair
+from sluicegate.signing import default_key_path
 from tests import toy_stages
 from tests.toy_stages import POISON, read_values
 

@@ -5,12 +5,16 @@ anybody who can write a task result can write one. :func:`open_cleared` therefor
 nothing in it and works through this list, under the consumer's own policy:
 
 1. the policy knows the purpose, and says which stages it takes, configured how;
-2. every receipt it refers to is in the ledger, where the reference says, and unedited;
-3. each is signed by a key that this policy trusts for that stage, now and when it was
-   issued, under these very rules, not in the future, and no waiver behind it has run out;
-4. every stage the purpose needs has a verdict that speaks for the subject, fresh enough,
-   and no newer verdict takes it back (:mod:`sluicegate.testimony` says how);
-5. the bytes that are there now are the bytes the receipts are about, and stay so while
+2. the ledger is the one that the policy means: its newest checkpoint is signed, cosigned and
+   no step back, as far as the policy asks, and its root is the root of the entries;
+3. every receipt it refers to is in the ledger, where the reference says, and unedited;
+4. each is signed by a key that this policy trusts for that stage and that subject, now and
+   when it was issued, not revoked before it was logged, under these very rules, not in the
+   future, and no waiver behind it has run out;
+5. every stage the purpose needs has a verdict that speaks for the subject, fresh enough, by
+   as many keys as it takes, and no newer verdict takes it back
+   (:mod:`sluicegate.testimony` says how); people approved, if the purpose asks for that;
+6. the bytes that are there now are the bytes the receipts are about, and stay so while
    they are read.
 
 It returns the data or raises; there is no boolean to forget.
@@ -32,6 +36,7 @@ from sluicegate.errors import ClearanceRefused, ConfigurationError, ReceiptError
 from sluicegate.evidence import Evidence, ReceiptRef
 from sluicegate.policy.load import load_policy
 from sluicegate.policy.model import Policy
+from sluicegate.signing import open_evidence
 from sluicegate.storage.base import Progress, no_progress
 from sluicegate.storage.snapshot import Snapshot, take_snapshot
 from sluicegate.storage.tables import read_table
@@ -209,6 +214,7 @@ def open_cleared(
     *,
     purpose: str,
     policy: PolicySource = None,
+    run: str | None = None,
     now: datetime | None = None,
     progress: Progress = no_progress,
 ) -> Cleared:
@@ -219,6 +225,7 @@ def open_cleared(
             about the bytes that lie there.
         purpose: what it is to be used for, as the policy names it.
         policy: the consumer's own policy.
+        run: which run this is, where approvals are bound to one.
         now: the instant to judge by; the clock is read once otherwise.
         progress: told how many bytes are hashed.
 
@@ -229,11 +236,13 @@ def open_cleared(
     rules = load_policy(policy)
     need = rules.purpose(purpose)
     now = now or datetime.now(UTC)
-    evidence = Evidence(rules.evidence)
+    evidence = open_evidence(rules)
     source = as_subject(subject)
     if isinstance(source, Clearance):
         only = frozenset(_admit(ref, evidence, rules, now) for ref in source.receipts)
-        receipts = Testimony(evidence, rules, now).require(need, source.digest, only=only)
+        receipts = Testimony(evidence, rules, now).require(
+            need, source.digest, uri=source.uri, run=run, only=only
+        )
         snapshot = take_snapshot(SubjectUri.parse(source.uri), progress=progress)
         if snapshot.digest != source.digest:
             raise ClearanceRefused(
@@ -243,7 +252,9 @@ def open_cleared(
             )
     else:
         snapshot = take_snapshot(source, progress=progress)
-        receipts = Testimony(evidence, rules, now).require(need, snapshot.digest)
+        receipts = Testimony(evidence, rules, now).require(
+            need, snapshot.digest, uri=str(snapshot.uri), run=run
+        )
     return Cleared(
         purpose=purpose, snapshot=snapshot, receipts=tuple(item.ref for item in receipts)
     )

@@ -6,6 +6,8 @@
     receipts/<sha256>.sigstore.json   each receipt as a file, for other tools
     reports/<sha256>.json  .html      what the stage found
     manifests/<sha256>.ndjson         every file of a subject that is a folder
+    policies/<sha256>.json            rules that verdicts were made under
+    arrivals/<root>.ndjson            files of a data set that grows, in order of arrival
     quarantine/                       remainders and what was set aside (by default)
 
 Files are named by the digest of their content and written whole or not at all. None of it
@@ -16,12 +18,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from sluicegate.canonical import Digest
 from sluicegate.errors import LedgerError, ReceiptError
-from sluicegate.ledger.file import FileLedger
+from sluicegate.ledger.base import Ledger
+from sluicegate.ledger.note import NoteSigner
+from sluicegate.ledger.open import open_ledger
+from sluicegate.ledger.settings import LedgerSettings
 from sluicegate.storage.local import write_atomically
+from sluicegate.storage.uri import SubjectUri
 
 __all__ = ["Evidence", "ReceiptRef"]
 
@@ -34,16 +41,21 @@ class ReceiptRef:
     digest: Digest
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Evidence:
     """An evidence folder."""
 
     folder: Path
+    settings: LedgerSettings | None = None
+    """Where the ledger is, if not unsigned in this folder."""
+    signer: NoteSigner | None = None
+    """Signs the ledger's checkpoints; only who logs something needs it."""
 
-    @property
-    def ledger(self) -> FileLedger:
-        """The ledger of receipts."""
-        return FileLedger(self.folder / "ledger")
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger of receipts, opened once: appends of threads that share it are grouped."""
+        here = SubjectUri.parse(self.folder / "ledger")
+        return open_ledger(self.settings or LedgerSettings(location=here), self.signer)
 
     def receipt_path(self, digest: Digest) -> Path:
         """Return where a receipt's file lies."""
@@ -56,6 +68,14 @@ class Evidence:
     def manifest_path(self, digest: Digest) -> Path:
         """Return where the manifest of a folder lies, by its own SHA-256."""
         return self.folder / "manifests" / f"{digest.hex}.ndjson"
+
+    def rules_path(self, digest: Digest) -> Path:
+        """Return where the rules of a policy lie, by the digest that verdicts name."""
+        return self.folder / "policies" / f"{digest.hex}.json"
+
+    def arrivals_path(self, root: Digest) -> Path:
+        """Return where the list of files in their order of arrival lies, by its tree's root."""
+        return self.folder / "arrivals" / f"{root.hex}.ndjson"
 
     def log(self, bundle: bytes) -> ReceiptRef:
         """Store a receipt; when this returns it is durable and in the ledger.

@@ -8,7 +8,6 @@ its receipt.
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,9 +19,7 @@ from sluicegate.canonical import Digest, Json, canonical_json
 from sluicegate.clearance import Clearance, PolicySource, SubjectSource, as_subject
 from sluicegate.errors import (
     ClearanceRefused,
-    ConfigurationError,
     GateBlocked,
-    KeyFileError,
     StageError,
 )
 from sluicegate.evidence import Evidence, ReceiptRef
@@ -31,8 +28,7 @@ from sluicegate.policy.decide import Judgement, decide
 from sluicegate.policy.load import load_policy
 from sluicegate.policy.model import Policy
 from sluicegate.quarantine import set_aside
-from sluicegate.receipts.bundle import seal
-from sluicegate.receipts.keys import FileSigner, Signer
+from sluicegate.receipts.keys import Signer
 from sluicegate.receipts.statement import (
     DERIVATION,
     DerivationStatement,
@@ -40,9 +36,15 @@ from sluicegate.receipts.statement import (
     Subject,
     VerdictStatement,
     WaiverUse,
-    write_statement,
 )
 from sluicegate.reports.html import render_report
+from sluicegate.signing import (
+    attest,
+    check_signer,
+    load_signer,
+    open_evidence,
+    record_policy,
+)
 from sluicegate.stages.base import (
     Context,
     RowScores,
@@ -51,15 +53,13 @@ from sluicegate.stages.base import (
     configuration_files,
 )
 from sluicegate.storage.base import Progress, no_progress
+from sluicegate.storage.hash_cache import HashCache
 from sluicegate.storage.snapshot import Snapshot, take_snapshot
 from sluicegate.storage.uri import SubjectUri
-from sluicegate.testimony import admit
+from sluicegate.testimony import LedgerRecords, admit
 
-__all__ = ["GateOutcome", "default_key_path", "gate", "load_signer", "run_gate"]
+__all__ = ["GateOutcome", "gate", "run_gate"]
 
-KEY_VARIABLE: Final = "SLUICEGATE_SIGNING_KEY"
-PASSWORD_VARIABLE: Final = "SLUICEGATE_KEY_PASSWORD"  # noqa: S105  a name, no password
-PASSWORD_FILE_VARIABLE: Final = "SLUICEGATE_KEY_PASSWORD_FILE"  # noqa: S105
 _MAX_REPORT_BYTES: Final = 256 << 20
 _MAX_ROUNDS: Final = 3
 """How often a remainder may be examined again before it counts as not settling."""
@@ -183,20 +183,22 @@ def run_gate(
     rules = load_policy(policy)
     engine = _Engine(
         policy=rules,
-        evidence=Evidence(rules.evidence),
+        evidence=open_evidence(rules, write=True),
         signer=signer or load_signer(rules),
         run=run or RunIdentity(orchestrator="cli"),
         progress=progress,
         now=datetime.now(UTC),
         row_scores=row_scores,
     )
+    record_policy(rules, signer=engine.signer, run=engine.run)
     source = as_subject(subject)
     if isinstance(source, Clearance):
         uri, before = SubjectUri.parse(source.uri), source.receipts
     else:
         uri, before = source, ()
     earlier = [(ref, engine.admit(ref)) for ref in before]
-    snapshot = take_snapshot(uri, progress=progress)
+    cache = HashCache(rules.hash_cache, rehash=rules.rehash) if rules.hash_cache else None
+    snapshot = take_snapshot(uri, progress=progress, cache=cache)
     if isinstance(source, Clearance) and snapshot.digest != source.digest:
         raise ClearanceRefused(
             f"{uri} is not what was cleared before: expected {source.digest}, "
@@ -204,40 +206,6 @@ def run_gate(
             next_step="find out who changed it, then start again from the first gate",
         )
     return engine.pass_through(stage, snapshot, earlier, round_number=1)
-
-
-def default_key_path(evidence: Path) -> Path:
-    """Return where ``sluicegate init`` puts the signing key."""
-    return evidence / "keys" / "signing.key.pem"
-
-
-def load_signer(policy: Policy) -> Signer:
-    """Return the signer that the environment names, else the key of the evidence folder.
-
-    ``SLUICEGATE_SIGNING_KEY`` is the private key file; its password comes from the file
-    that ``SLUICEGATE_KEY_PASSWORD_FILE`` names, or from ``SLUICEGATE_KEY_PASSWORD``.
-
-    Raises:
-        KeyFileError: no key, or it cannot be opened.
-    """
-    named = os.environ.get(KEY_VARIABLE)
-    path = Path(named) if named else default_key_path(policy.evidence)
-    return FileSigner.load(path, key_password())
-
-
-def key_password() -> bytes | None:
-    """Return the key password that the environment gives, if any.
-
-    Raises:
-        KeyFileError: the password file cannot be read.
-    """
-    if file := os.environ.get(PASSWORD_FILE_VARIABLE):
-        try:
-            return Path(file).read_bytes().rstrip(b"\r\n")
-        except OSError as error:
-            raise KeyFileError(f"cannot read the password file {file}: {error.strerror}") from error
-    password = os.environ.get(PASSWORD_VARIABLE)
-    return password.encode() if password else None
 
 
 _Earlier = list[tuple[ReceiptRef, Statement]]
@@ -263,7 +231,7 @@ class _Engine:
         self, stage: Stage, snapshot: Snapshot, earlier: _Earlier, *, round_number: int
     ) -> GateOutcome:
         """Examine, decide, sign, log; then clear, set aside, or neither."""
-        self._check_signer(stage.name)
+        self._check_signer(stage.name, snapshot)
         files = configuration_files(stage)
         values = configuration(stage, files)
         report = self._examine(
@@ -330,6 +298,7 @@ class _Engine:
             samples=self.policy.samples,
             progress=self.progress,
             row_scores=row_scores,
+            records=lambda: LedgerRecords(self.evidence, self.policy, self.now),
         )
         try:
             report = stage.run(snapshot, context)
@@ -339,17 +308,10 @@ class _Engine:
             raise StageError(f"{stage.name} returned {type(report).__name__} instead of a report")
         return report
 
-    def _check_signer(self, stage: str) -> None:
+    def _check_signer(self, stage: str, snapshot: Snapshot) -> None:
         """Fail before the work if no consumer would believe the receipt."""
-        if not self.policy.keys:
-            return
-        try:
-            trusted = self.policy.key(self.signer.public_key.id)
-            trusted.check(stage, issued=self.now, now=self.now)
-        except ClearanceRefused as error:
-            raise ConfigurationError(
-                f"the signing key cannot be used: {error.what}", next_step=error.next_step
-            ) from error
+        uri = str(snapshot.uri)
+        check_signer(self.policy, self.signer, stage, uri=uri, now=self.now)
 
     def _store_report(
         self,
@@ -376,7 +338,7 @@ class _Engine:
         return page
 
     def _log(self, statement: Statement) -> ReceiptRef:
-        return self.evidence.log(seal(write_statement(statement), self.signer))
+        return attest(statement, self.evidence, self.signer)
 
     def _quarantine(
         self,
@@ -387,7 +349,7 @@ class _Engine:
         round_number: int,
     ) -> GateOutcome:
         """Set aside what was flagged; clear the remainder once it has been examined."""
-        self._check_signer(DERIVATION)
+        self._check_signer(DERIVATION, snapshot)
         judgement = outcome.judgement
         split = set_aside(
             snapshot, rows=judgement.rows, files=judgement.files, area=self.policy.quarantine

@@ -2,11 +2,16 @@
 
 Receipts speak *for* a subject and *against* it, and not by the same rules:
 
-* **For**: signed by a key that the policy trusts for that stage, now and when it was
-  issued; made under these very rules; not from the future; no waiver behind it has run out;
-  fresh enough.
+* **For**: signed by a key that the policy trusts for that stage and that subject, now and
+  when it was issued; made under these very rules; not from the future; no waiver behind it
+  has run out; fresh enough; and by as many different keys as the purpose asks for.
 * **Against**: signed by such a key under these rules. Neither an expired key nor a waiver
   that ran out silences a "no".
+
+What a revoked key signed counts, for and against, if it was logged before the revocation; the
+ledger's order says so, and not the date that the key wrote itself. All of that rests on the
+ledger being the one that the policy means: its checkpoint is verified, and the root over the
+entries that were read must be the checkpoint's.
 
 What counts is the *first* time that a statement was logged. Whoever may append to the
 ledger can append an old receipt again; that makes it no newer.
@@ -19,7 +24,7 @@ not clear, about the subject or an ancestor in that line, takes it back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -27,17 +32,23 @@ from typing import Final
 from sluicegate.canonical import Digest
 from sluicegate.errors import ClearanceRefused, ReceiptError
 from sluicegate.evidence import Evidence, ReceiptRef
+from sluicegate.ledger.note import Checkpoint
+from sluicegate.ledger.trust import believe, believed_entries
 from sluicegate.model import Verdict
+from sluicegate.policy.approvals import judge_approvals
 from sluicegate.policy.model import Policy, Purpose, Requirement, TrustedKey
 from sluicegate.receipts.bundle import Bundle
+from sluicegate.receipts.records import Record, Rejected
 from sluicegate.receipts.statement import (
+    ApprovalStatement,
     DerivationStatement,
     Statement,
     VerdictStatement,
     parse_statement,
+    place_of,
 )
 
-__all__ = ["Testimony", "Witnessed", "admit", "authenticate"]
+__all__ = ["LedgerRecords", "Testimony", "Witnessed", "admit", "authenticate"]
 
 _CLOCK_SKEW: Final = timedelta(minutes=5)
 """Between the clocks of workers; also what Kerberos allows by default (RFC 4120, 3.1.3)."""
@@ -70,6 +81,7 @@ def authenticate(ref: ReceiptRef, bundle: bytes, policy: Policy) -> Witnessed:
     payload = parsed.verify(lambda _: key.key)
     statement = parse_statement(payload)
     key.check_stage(statement.stage)
+    key.check_place(uri=place_of(statement), index=ref.index)
     if isinstance(statement, VerdictStatement) and statement.policy != policy.digest:
         raise ClearanceRefused(
             f"the verdict of {statement.stage} was made under other rules: expected policy "
@@ -126,6 +138,73 @@ class _Step:
     verdict: _Verdict
 
 
+class LedgerRecords:
+    """What the policy's keys signed, in the order of the ledger, each copy once.
+
+    Reading it believes nothing: the checkpoint is verified as the policy asks, and the entries
+    against its root.
+    """
+
+    def __init__(self, evidence: Evidence, policy: Policy, now: datetime) -> None:
+        """Read the ledger once.
+
+        Raises:
+            LedgerError: the ledger is damaged, is not the one that the policy means, or is not
+                signed and witnessed as the policy asks.
+        """
+        self.witnessed: list[Witnessed] = []
+        self.rejected: list[Rejected] = []
+        self.payloads: dict[Digest, Digest] = {}
+        """The payload of each bundle by the bundle's digest; copies differ in signature."""
+        self._evidence = evidence
+        self._heard: set[Digest] = set()
+        ledger = evidence.ledger
+        self.checkpoint: Checkpoint | None = believe(ledger, policy.ledger_settings)
+        for index, bundle in believed_entries(ledger, self.checkpoint):
+            self._hear(ReceiptRef(index, Digest.of(bundle)), bundle, policy, now)
+
+    def _hear(self, ref: ReceiptRef, bundle: bytes, policy: Policy, now: datetime) -> None:
+        try:
+            witnessed = authenticate(ref, bundle, policy)
+        except (ReceiptError, ClearanceRefused) as error:
+            rejected = Rejected(index=ref.index, digest=ref.digest, reason=error.what)
+            self.rejected.append(rejected)
+            return
+        if witnessed.payload not in self._heard:
+            self._heard.add(witnessed.payload)
+            try:
+                _check_current(witnessed, now)
+            except ClearanceRefused as error:
+                witnessed = replace(witnessed, objection=error.what)
+            self.witnessed.append(witnessed)
+        self.payloads[ref.digest] = witnessed.payload
+
+    def __iter__(self) -> Iterator[Record]:
+        """Yield what trusted keys signed, oldest first."""
+        return map(_record, self.witnessed)
+
+    @property
+    def size(self) -> int:
+        """Number of entries that the ledger had when it was read."""
+        return self.checkpoint.size if self.checkpoint else 0
+
+    def bundle(self, index: int) -> bytes:
+        """Return the receipt at a place of the ledger; see :class:`Records`."""
+        return self._evidence.ledger.get(index)
+
+
+def _record(witnessed: Witnessed) -> Record:
+    return Record(
+        index=witnessed.ref.index,
+        digest=witnessed.ref.digest,
+        payload=witnessed.payload,
+        statement=witnessed.statement,
+        key=witnessed.key.name,
+        key_id=witnessed.key.key.id,
+        objection=witnessed.objection,
+    )
+
+
 class Testimony:
     """All statements of a ledger that a policy listens to, in order."""
 
@@ -133,57 +212,77 @@ class Testimony:
         """Read the ledger once.
 
         Raises:
-            LedgerError: the ledger is damaged.
+            LedgerError: the ledger is damaged, or is not the one that the policy means.
         """
         self._now = now
+        self._policy = policy
         self._verdicts: list[_Verdict] = []
         self._derivations: list[tuple[Witnessed, DerivationStatement]] = []
-        self._ignored: list[str] = []
-        heard: set[Digest] = set()
-        self._payloads: dict[Digest, Digest] = {}
-        """The payload of each bundle by the bundle's digest; copies differ in signature."""
-        for ref, bundle in evidence.receipts():
-            try:
-                witnessed = authenticate(ref, bundle, policy)
-            except (ReceiptError, ClearanceRefused) as error:
-                self._ignored.append(f"ledger entry {ref.index}: {error.what}")
-                continue
-            if witnessed.payload not in heard:
-                heard.add(witnessed.payload)
-                self._hear(witnessed)
-            self._payloads[ref.digest] = witnessed.payload
+        self._approvals: list[Witnessed] = []
+        records = LedgerRecords(evidence, policy, now)
+        self._payloads = records.payloads
+        self._ignored = [f"ledger entry {item.index}: {item.reason}" for item in records.rejected]
+        for witnessed in records.witnessed:
+            self._sort(witnessed)
 
-    def _hear(self, witnessed: Witnessed) -> None:
-        try:
-            _check_current(witnessed, self._now)
-        except ClearanceRefused as error:
-            witnessed = replace(witnessed, objection=error.what)
+    def _sort(self, witnessed: Witnessed) -> None:
         statement = witnessed.statement
         if isinstance(statement, VerdictStatement):
             self._verdicts.append(_Verdict(at=witnessed, says=statement))
-        else:
+        elif isinstance(statement, DerivationStatement):
             self._derivations.append((witnessed, statement))
+        elif isinstance(statement, ApprovalStatement):
+            self._approvals.append(witnessed)
 
     def require(
-        self, purpose: Purpose, digest: Digest, *, only: frozenset[Digest] | None = None
+        self,
+        purpose: Purpose,
+        digest: Digest,
+        *,
+        uri: str,
+        run: str | None = None,
+        only: frozenset[Digest] | None = None,
     ) -> list[Witnessed]:
         """Return the receipts by which a subject meets a purpose.
 
         Args:
             purpose: what it is for.
             digest: digest of the subject.
+            uri: where the subject lies that is to be used; keys may be trusted for some places
+                only.
+            run: which run asks; approvals may be bound to one.
             only: payloads of the receipts that may speak for it; None for all. What speaks
-                against it is never left out.
+                against it is never left out, and approvals need not be named.
 
         Raises:
-            ClearanceRefused: a stage has no verdict that speaks for the subject.
+            ClearanceRefused: a stage has no verdict that speaks for the subject, or somebody
+                did not approve.
         """
         line = self._line_of_descent(digest, only)
         chosen = [part for step in line.values() for part in (step.verdict.at, step.at)]
-        chosen += [
-            self._satisfy(need, purpose, digest, line, only) for need in purpose.requirements
-        ]
+        for need in purpose.requirements:
+            chosen += self._satisfy(need, purpose, digest, uri, line, only)
+        if purpose.approvals:
+            chosen += self._approved(purpose, digest, run)
         return list({part.payload: part for part in chosen}.values())
+
+    def _approved(self, purpose: Purpose, digest: Digest, run: str | None) -> list[Witnessed]:
+        """Return the approvals by which people agreed to a purpose."""
+        assert purpose.approvals is not None  # noqa: S101  asked by the caller
+        by_payload = {item.payload: item for item in self._approvals}
+        counted = judge_approvals(
+            [_record(item) for item in self._approvals],
+            purpose.approvals,
+            subject=digest,
+            action=purpose.name,
+            now=self._now,
+            run=run,
+            may_sign=self._may_approve,
+        )
+        return [by_payload[record.payload] for record in counted]
+
+    def _may_approve(self, key_id: str, approver: str) -> bool:
+        return approver in self._policy.key(key_id).approvers
 
     def _line_of_descent(
         self, digest: Digest, only: frozenset[Digest] | None
@@ -222,10 +321,11 @@ class Testimony:
         need: Requirement,
         purpose: Purpose,
         digest: Digest,
+        uri: str,
         line: Mapping[Digest, _Step],
         only: frozenset[Digest] | None,
-    ) -> Witnessed:
-        """Return the newest verdict that meets one requirement."""
+    ) -> list[Witnessed]:
+        """Return the newest verdicts that meet one requirement, one for each key it takes."""
         stage = need.stage
         line_digests = {digest, *(step.says.parent.digest for step in line.values())}
         speaking = line_digests if stage.hereditary else {digest}
@@ -235,6 +335,7 @@ class Testimony:
             if stage.hereditary
             else set()
         )
+        found: dict[str, Witnessed] = {}
         near: list[str] = []
         others = 0
         for verdict in reversed(self._verdicts):
@@ -248,10 +349,14 @@ class Testimony:
             elif not says.verdict.clears and verdict.at.payload not in in_line:
                 near.append(f"{entry} says {says.verdict.value}")
                 break  # the newest word counts, not the kindest
-            elif reservation := self._reservation(verdict, purpose, digest):
+            elif reservation := self._reservation(verdict, purpose, digest, uri):
                 near.append(f"{entry} {reservation}")
             elif _allowed(verdict.at, only):
-                return verdict.at
+                found.setdefault(verdict.at.key.key.id, verdict.at)
+                if len(found) == purpose.signatures:
+                    return list(found.values())
+        if found:
+            near.insert(0, f"{len(found)} of {purpose.signatures} keys that it takes signed")
         if others:
             near.append(f"{others} receipts are about other data")
         raise ClearanceRefused(
@@ -261,11 +366,16 @@ class Testimony:
             next_step=f"run the gate {stage.name} on exactly these bytes",
         )
 
-    def _reservation(self, verdict: _Verdict, purpose: Purpose, digest: Digest) -> str:
+    def _reservation(self, verdict: _Verdict, purpose: Purpose, digest: Digest, uri: str) -> str:
         """Return why a verdict that clears does not speak for the subject, or nothing."""
         says = verdict.says
         if verdict.at.objection:
             return f"does not count: {verdict.at.objection}"
+        if says.subject.digest == digest:
+            try:
+                verdict.at.key.check_place(uri=uri, index=verdict.at.ref.index)
+            except ClearanceRefused as error:
+                return f"does not count: {error.what}"
         if purpose.max_age and self._now - says.issued > purpose.max_age:
             return f"is of {says.issued:%Y-%m-%d %H:%M}, older than {purpose.max_age}"
         if says.subject.digest != digest and not says.unreserved:

@@ -1,4 +1,4 @@
-"""Three attacks on the secured flow. Prints, as JSON lines, what became of each.
+"""Four attacks on the secured flow. Prints, as JSON lines, what became of each.
 
 Each attack has what an operator of the orchestrator has: the API, and write access to
 storage. None has the signing key.
@@ -16,9 +16,9 @@ from prefect.client.orchestration import get_client
 from prefect.states import Completed
 
 from sluicegate.clearance import Clearance
-from sluicegate.cli.pipelines import altered, forge_verdict
-from sluicegate.evidence import Evidence
+from sluicegate.cli.pipelines import altered, forge_verdict, rewritten_ledger
 from sluicegate.policy.load import load_policy
+from sluicegate.signing import open_evidence
 from sluicegate_prefect import gate, secure
 
 
@@ -42,7 +42,7 @@ def gate_marked_completed(raw: str, clearance: Clearance) -> None:  # noqa: ARG0
 @flow
 def receipt_edited(raw: str, clearance: Clearance) -> None:  # noqa: ARG001
     """Rewrite the verdict in a receipt's file."""
-    evidence = Evidence(load_policy().evidence)
+    evidence = open_evidence(load_policy())
     path = evidence.receipt_path(clearance.receipts[0].digest)
     with altered(path, forge_verdict):
         example.train(clearance)
@@ -56,18 +56,31 @@ def data_changed_after_the_gate(raw: str, clearance: Clearance) -> None:
         example.train(clearance)
 
 
+@flow
+def ledger_rewritten(raw: str, clearance: Clearance) -> None:  # noqa: ARG001
+    """Rewrite the ledger without the verdicts that did not clear."""
+    with rewritten_ledger(open_evidence(load_policy())):
+        example.train(clearance)
+
+
 def main() -> int:
     refused = 0
     raw, clearance = prepare()
     metrics = Path(os.environ["DIGITS_DIR"]) / "prefect_secured.json"
-    for attack in (gate_marked_completed, receipt_edited, data_changed_after_the_gate):
+    attacks = (
+        gate_marked_completed,
+        receipt_edited,
+        data_changed_after_the_gate,
+        ledger_rewritten,
+    )
+    for attack in attacks:
         metrics.unlink(missing_ok=True)
         state = attack(raw, clearance, return_state=True)
         reason = str(state.result(raise_on_failure=False)).partition("\n")[0]
         stopped = state.is_failed() and not metrics.exists()
         refused += stopped
         print(json.dumps({"attack": attack.fn.__doc__, "refused": stopped, "reason": reason}))
-    return 0 if refused == 3 else 1
+    return 0 if refused == len(attacks) else 1
 
 
 if __name__ == "__main__":

@@ -202,12 +202,12 @@ def test_the_ledger_can_be_listed_verified_and_exported(project, capsys):
     assert run("ledger", "export") == 0
     assert evidence.receipt_path(ref.digest).exists()
     assert run("ledger", "verify") == 0
-    assert "3 entries, all frames sound; 3 trusted" in capsys.readouterr().out
+    assert "3 entries, all sound; 3 trusted" in capsys.readouterr().out
 
 
 def test_a_damaged_ledger_is_reported_with_its_place(project, capsys):
     project.run(project.write_data([1, 2, 3]))
-    log = project.evidence / "ledger/log"
+    log = project.evidence / "ledger/journal"
     content = bytearray(log.read_bytes())
     content[-1] ^= 1
     log.write_bytes(content)

@@ -16,11 +16,12 @@ from sluicegate.cli.options import add_endpoint, add_stage_options, stage_from, 
 from sluicegate.cli.row_scores import row_score_file
 from sluicegate.cli.terminal import COULD_NOT_CONCLUDE, NOT_CLEARED, PASSED, Progress, emit
 from sluicegate.errors import ConfigurationError, PolicyError
-from sluicegate.gate import GateOutcome, default_key_path, key_password, load_signer, run_gate
+from sluicegate.gate import GateOutcome, run_gate
 from sluicegate.model import Verdict
 from sluicegate.policy.load import default_policy, find_policy, load_policy
 from sluicegate.policy.model import Policy
 from sluicegate.receipts.keys import FileSigner, Signer
+from sluicegate.signing import default_key_path, key_password, load_signer
 from sluicegate.stages.registry import stage_names, stage_type
 from sluicegate.storage.local import write_atomically
 

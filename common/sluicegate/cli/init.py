@@ -5,14 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
+import secrets
 from pathlib import Path
 from typing import Final
 
 from sluicegate.cli.terminal import PASSED, emit
 from sluicegate.errors import ConfigurationError
-from sluicegate.gate import default_key_path, key_password
+from sluicegate.ledger.keys import new_note_key
 from sluicegate.policy.load import load_policy
 from sluicegate.receipts.keys import new_key_pair
+from sluicegate.signing import default_key_path, default_ledger_key_path, key_password
 from sluicegate.storage.local import write_atomically
 
 __all__ = ["add_init", "make_key"]
@@ -24,6 +27,12 @@ version: 1
 
 # Ledger, receipts and reports. Every gate and every consumer must reach this folder.
 evidence: .sluicegate
+
+# Whoever can write there cannot rewrite history without this key. Let consumers also remember
+# the newest checkpoint they saw, in a file of their own, and an older state is seen as well.
+ledger:
+  key: keys/ledger.vkey
+  # remember: /var/lib/trainer/ledger.checkpoint
 
 purposes:
   train:
@@ -80,15 +89,24 @@ def _run(args: argparse.Namespace) -> int:
     public = folder / "keys" / "gates.pub.pem"
     private = make_key(folder / ".sluicegate", public)
     suite = _SUITE.format(suite=_quote(args.suite)) if args.suite else _NO_SUITE
+    ledger = make_ledger_key(folder / ".sluicegate", folder / "keys" / "ledger.vkey", folder)
     content = _POLICY.format(label=_quote(args.label), suite=suite)
     write_atomically(policy, content.encode())
     load_policy(policy)
     if args.json:
-        emit({"policy": str(policy), "private_key": str(private), "public_key": str(public)})
+        emit(
+            {
+                "policy": str(policy),
+                "private_key": str(private),
+                "public_key": str(public),
+                "ledger_key": str(ledger),
+            }
+        )
     else:
         print(f"policy       {policy}")
         print(f"public key   {public}")
         print(f"private key  {private}  (only the gates may read it)")
+        print(f"ledger key   {ledger}  (signs checkpoints; only the gates may read it)")
         print(f"next: edit {policy.name}, then `sluicegate secure SUBJECT --purpose train`")
     return PASSED
 
@@ -102,6 +120,19 @@ def make_key(evidence: Path, public: Path) -> Path:
     private = default_key_path(evidence)
     new_key_pair(private, public, password=key_password())
     write_atomically(evidence / ".gitignore", b"*\n")
+    return private
+
+
+def make_ledger_key(evidence: Path, public: Path, project: Path) -> Path:
+    """Make the key of a project's ledger; return the private file.
+
+    Raises:
+        KeyFileError: there is one already.
+    """
+    private = default_ledger_key_path(evidence)
+    words = re.sub(r"[^A-Za-z0-9.-]+", "-", project.name).strip("-") or "project"
+    origin = f"{words}.sluicegate.local/{secrets.token_hex(4)}"
+    new_note_key(private, public, name=origin, password=key_password())
     return private
 
 

@@ -23,11 +23,23 @@ from sluicegate.canonical import parse_json
 from sluicegate.clearance import open_cleared
 from sluicegate.errors import ClearanceRefused, SluicegateError
 from sluicegate.evidence import Evidence
-from sluicegate.gate import default_key_path
+from sluicegate.ledger.folder import FolderLedger
+from sluicegate.ledger.keys import new_note_key
+from sluicegate.model import Verdict
 from sluicegate.policy.load import POLICY_VARIABLE, load_policy
 from sluicegate.receipts.keys import new_key_pair
+from sluicegate.receipts.statement import VerdictStatement, parse_statement
+from sluicegate.signing import default_key_path, default_ledger_key_path, open_evidence
 
-__all__ = ["AirflowPipeline", "Pipeline", "PrefectPipeline", "altered", "forge_verdict"]
+__all__ = [
+    "AirflowPipeline",
+    "Pipeline",
+    "PrefectPipeline",
+    "altered",
+    "forge_verdict",
+    "rewritten_ledger",
+]
+
 
 _STEP_SECONDS: Final = 300
 _PARTS: Final = ("ingest", "train")
@@ -58,14 +70,18 @@ class Pipeline(ABC):
         (folder / "logs").mkdir(parents=True)
         shutil.copy(examples / self.rules, folder / "policy.yaml")
         shutil.copy(examples / "digits.suite.json", folder)
-        new_key_pair(default_key_path(folder / ".sluicegate"), folder / "keys" / "gates.pub.pem")
+        evidence, keys = folder / ".sluicegate", folder / "keys"
+        new_key_pair(default_key_path(evidence), keys / "gates.pub.pem")
+        new_note_key(
+            default_ledger_key_path(evidence), keys / "ledger.vkey", name="digits.example/ledger"
+        )
 
     def run(self) -> None:
         """Run everything; whatever goes wrong is a failure of the demo."""
         try:
             self.arrive()
             self.pipelines()
-            self.say(f"\n{self.name}: three attacks on the pipeline itself")
+            self.say(f"\n{self.name}: four attacks on the pipeline itself")
             self.attacks()
         except (SluicegateError, subprocess.TimeoutExpired) as error:
             self.fail(f"{self.name}: {error}")
@@ -119,7 +135,7 @@ class Pipeline(ABC):
     @property
     def evidence(self) -> Evidence:
         """The evidence folder."""
-        return Evidence(load_policy(self.policy).evidence)
+        return open_evidence(load_policy(self.policy))
 
     def arrive(self) -> None:
         """Receive the data; it may not be trained on as it arrived."""
@@ -245,6 +261,9 @@ class AirflowPipeline(Pipeline):
         (cleared,) = (self.folder / ".sluicegate/quarantine").glob("*/remainder/*.parquet")
         with altered(cleared, lambda _: self.raw.read_bytes()):
             self.expect_no_training("Put the poisoned file where the cleared one lies.", "swapped")
+        with rewritten_ledger(self.evidence):
+            attack = "Rewrite the ledger without the verdicts that did not clear."
+            self.expect_no_training(attack, "rewritten")
         by_hand = ["digits_ingest_secured", "--mark-success-pattern", r"secure\..*"]
         self.expect_no_training("Mark the gates successful by hand.", "marked", by_hand)
 
@@ -281,7 +300,7 @@ class PrefectPipeline(Pipeline):
         results = [json.loads(line) for line in output.splitlines() if line.startswith('{"attack"')]
         for result in results:
             self.judge(result["attack"], result["reason"] if result["refused"] else "")
-        if len(results) != 3:
+        if len(results) != 4:
             self.judge("Run the attacks.", "")
 
     def flow(self, name: str, *, check: bool = True) -> tuple[int, str]:
@@ -322,3 +341,31 @@ def altered(path: Path, change: Callable[[bytes], bytes]) -> Iterator[None]:
         yield
     finally:
         path.write_bytes(before)
+
+
+@contextmanager
+def rewritten_ledger(evidence: Evidence) -> Iterator[None]:
+    """Put another history in the place of the ledger for a while: one that never said no.
+
+    It is a sound log, with the receipts that clear, unchanged. What an attacker lacks is the
+    key of the ledger; they sign with one of their own under its name.
+    """
+    ledger = evidence.folder / "ledger"
+    honest, forged = ledger.with_name("honest"), ledger.with_name("forged")
+    origin = evidence.settings.origin if evidence.settings else ""
+    key = new_note_key(forged.with_suffix(".pem"), forged.with_suffix(".vkey"), name=origin)
+    kind = [bundle for _, bundle in evidence.receipts() if not _says_no(bundle)]
+    FolderLedger(forged, origin=origin, signer=key).append_many(kind)
+    ledger.rename(honest)
+    forged.rename(ledger)
+    try:
+        yield
+    finally:
+        shutil.rmtree(ledger)
+        honest.rename(ledger)
+
+
+def _says_no(bundle: bytes) -> bool:
+    payload = json.loads(bundle)["dsseEnvelope"]["payload"]
+    statement = parse_statement(base64.b64decode(payload))
+    return isinstance(statement, VerdictStatement) and statement.verdict is not Verdict.ALLOW

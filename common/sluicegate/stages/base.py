@@ -34,6 +34,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from sluicegate.canonical import Digest, Json
 from sluicegate.errors import ConfigurationError
 from sluicegate.model import Report
+from sluicegate.receipts.records import Records
 from sluicegate.storage.base import Progress, no_progress
 from sluicegate.storage.snapshot import Snapshot
 
@@ -84,6 +85,10 @@ class Context:
     row_scores: RowScores | None = None
     """To be told scores of single rows, by stages that declare ``scores_rows = True``;
     ``None`` where nobody asks."""
+
+    records: Callable[[], Records] | None = None
+    """Reads the ledger and returns what the policy's keys signed; ``None`` where there is no
+    ledger to ask. Called by the few stages that look at provenance."""
 
     def file(self, name: str) -> bytes:
         """Return the content of the configuration file of field ``name``."""
