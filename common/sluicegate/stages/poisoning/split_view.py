@@ -15,8 +15,9 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from sluicegate.errors import ConfigurationError
+from sluicegate.errors import ConfigurationError, ReceiptError
 from sluicegate.model import Check, Finding
+from sluicegate.receipts.published import read_checksums
 from sluicegate.stages.poisoning.channel import Channel, Group
 
 if TYPE_CHECKING:
@@ -26,36 +27,31 @@ __all__ = ["SPLIT_VIEW", "changed_cells", "changed_files", "read_published"]
 
 SPLIT_VIEW: Final = "poisoning.split_view"
 
-_LINE: Final = re.compile(r"([0-9a-fA-F]{64}) [ *](.+)")
 _HASH: Final = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})")
 
 
 def read_published(content: bytes) -> dict[str, str]:
-    """Read published hashes, one ``<sha256 in hex>  <path>`` a line, as ``sha256sum`` writes.
+    """Read published hashes: a checksum file, as ``sha256sum`` writes it.
 
     Returns:
         The hash in lower case by path; a leading ``./`` is dropped.
 
     Raises:
-        ConfigurationError: a line that is none, a path that is listed with two hashes, or no
-            line at all.
+        ConfigurationError: not a checksum file, or a path without one SHA-256.
     """
-    published: dict[str, str] = {}
-    for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), start=1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        found = _LINE.fullmatch(line)
-        if not found:
-            raise ConfigurationError(
-                f"published hashes, line {number}: not a SHA-256 and a path",
-                next_step="write them with: sha256sum FILE… > SHA256SUMS",
-            )
-        path, digest = found[2].removeprefix("./"), found[1].lower()
-        if published.setdefault(path, digest) != digest:
-            raise ConfigurationError(f"published hashes, line {number}: {path} has two hashes")
-    if not published:
-        raise ConfigurationError("the list of published hashes is empty")
-    return published
+    try:
+        published = read_checksums(content)
+    except ReceiptError as error:
+        raise ConfigurationError(
+            f"published hashes: {error.what}",
+            next_step=error.next_step or "write them with: sha256sum FILE… > SHA256SUMS",
+        ) from error
+    if published.weak:
+        raise ConfigurationError(
+            f"published hashes: {min(published.weak)!a} has no SHA-256",
+            next_step="write them with: sha256sum FILE… > SHA256SUMS",
+        )
+    return {path: file.sha256.hex for path, file in published.files.items()}
 
 
 def changed_files(manifest: Manifest, published: dict[str, str]) -> Check:
