@@ -26,14 +26,17 @@ from typing import ClassVar, Final, SupportsIndex, cast
 from sluicegate.canonical import Json
 
 __all__ = [
+    "Arrow",
     "Bar",
     "Bars",
     "Exhibit",
     "Figure",
     "Gallery",
+    "Graph",
     "Heatmap",
     "Histogram",
     "Image",
+    "Node",
     "Passage",
     "Record",
     "Series",
@@ -72,6 +75,9 @@ MAX_PIXELS: Final = 64
 
 MAX_CELLS: Final = 100
 """Most cells of a record that are shown; marked ones come first."""
+
+MAX_NODES: Final = 60
+"""Most nodes of a graph: more could not be followed with a finger."""
 
 MAX_MARKS: Final = 200
 """Most marked ranges of a passage."""
@@ -459,7 +465,85 @@ class Gallery:
         }
 
 
-Figure = Heatmap | Histogram | Bars | Gallery
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A thing in a graph."""
+
+    id: str
+    """What arrows call it."""
+    label: str
+    detail: str = ""
+    """A second, smaller line."""
+    state: str = "sound"
+    """``sound``, ``source`` (where the graph begins), ``faulty`` or ``unknown``."""
+
+    def __post_init__(self) -> None:
+        if self.state not in _STATES:
+            raise ValueError(f"a node is one of {', '.join(_STATES)}")
+
+
+_STATES: Final = ("sound", "source", "faulty", "unknown")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrow:
+    """That one thing went into another."""
+
+    start: str
+    """Id of a node."""
+    end: str
+    sound: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graph:
+    """What was made from what.
+
+    Raises:
+        ValueError: there are no nodes, two have one id, or an arrow leads to none.
+    """
+
+    kind: ClassVar[str] = "graph"
+
+    title: str
+    caption: str = ""
+    nodes: tuple[Node, ...]
+    """The ones to show first come first."""
+    arrows: tuple[Arrow, ...]
+
+    def __post_init__(self) -> None:
+        _titled(self.title)
+        ids = {node.id for node in self.nodes}
+        if not ids or len(ids) != len(self.nodes):
+            raise ValueError("a graph has nodes, each with an id of its own")
+        if any(not {arrow.start, arrow.end} <= ids for arrow in self.arrows):
+            raise ValueError("an arrow of a graph leads from node to node")
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the JSON form, cut to faulty nodes and those that come first."""
+        weights = [float(node.state == "faulty") for node in self.nodes]
+        kept = [self.nodes[at] for at in _worst(weights, MAX_NODES)]
+        places = {node.id: at for at, node in enumerate(kept)}
+        return {
+            **_head(self.kind, self.title, self.caption),
+            "nodes": [
+                {
+                    "label": _name(node.label),
+                    "detail": _name(node.detail),
+                    "state": node.state,
+                }
+                for node in kept
+            ],
+            "arrows": [
+                [places[arrow.start], places[arrow.end], arrow.sound]
+                for arrow in self.arrows
+                if arrow.start in places and arrow.end in places
+            ],
+            "omitted": len(self.nodes) - len(kept),
+        }
+
+
+Figure = Heatmap | Histogram | Bars | Gallery | Graph
 """Anything that a report can show beside its findings and tables."""
 
 

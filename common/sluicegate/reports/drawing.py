@@ -18,6 +18,7 @@ from itertools import pairwise
 from typing import Final
 
 from sluicegate.canonical import Json
+from sluicegate.reports.graph_layout import place_graph
 
 __all__ = ["WIDTH", "draw", "visible"]
 
@@ -355,11 +356,16 @@ def _passage(content: Mapping[str, Json]) -> Mapping[str, Json]:
     }
 
 
+def _graph(figure: Mapping[str, Json]) -> Mapping[str, Json]:
+    return {**place_graph(figure), "notes": _left_out((figure["omitted"], "nodes farther away"))}
+
+
 _KINDS: Final[Mapping[str, Callable[[Mapping[str, Json]], Mapping[str, Json]]]] = {
     "heatmap": _heatmap,
     "histogram": _histogram,
     "bars": _bars,
     "gallery": _gallery,
+    "graph": _graph,
 }
 
 _CONTENTS: Final[Mapping[str, Callable[[Mapping[str, Json]], Mapping[str, Json]]]] = {
