@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     from sluicegate_airflow.decorators import cleared
     from sluicegate_airflow.groups import secure
     from sluicegate_airflow.operators import GateOperator
+    from sluicegate_airflow.serving import PromoteOperator, RollBackOperator
 
-__all__ = ["GateOperator", "cleared", "secure"]
+__all__ = ["GateOperator", "PromoteOperator", "RollBackOperator", "cleared", "secure"]
 
 _HOMES: Final = {
     "GateOperator": "sluicegate_airflow.operators",
+    "PromoteOperator": "sluicegate_airflow.serving",
+    "RollBackOperator": "sluicegate_airflow.serving",
     "cleared": "sluicegate_airflow.decorators",
     "secure": "sluicegate_airflow.groups",
 }

@@ -23,15 +23,26 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from sluicegate.clearance import Clearance, Cleared, requires_clearance
+    from sluicegate_prefect.serving import promote, roll_back
     from sluicegate_prefect.tasks import gate, secure
 
-__all__ = ["Clearance", "Cleared", "gate", "requires_clearance", "secure"]
+__all__ = [
+    "Clearance",
+    "Cleared",
+    "gate",
+    "promote",
+    "requires_clearance",
+    "roll_back",
+    "secure",
+]
 
 _HOMES: Final = {
     "Clearance": "sluicegate.clearance",
     "Cleared": "sluicegate.clearance",
     "gate": "sluicegate_prefect.tasks",
+    "promote": "sluicegate_prefect.serving",
     "requires_clearance": "sluicegate.clearance",
+    "roll_back": "sluicegate_prefect.serving",
     "secure": "sluicegate_prefect.tasks",
 }
 

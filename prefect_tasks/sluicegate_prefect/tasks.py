@@ -24,7 +24,7 @@ from sluicegate.model import RunIdentity
 from sluicegate.policy.load import load_policy
 from sluicegate.stages.base import Stage
 
-__all__ = ["gate", "secure"]
+__all__ = ["gate", "run_identity", "secure"]
 
 
 async def _only_faults(_task: Task[..., Any], _task_run: TaskRun, state: State[Any]) -> bool:
@@ -67,7 +67,7 @@ def gate(
         SluicegateError: could not conclude. Retried twice.
     """
     log = get_run_logger()
-    outcome = run_gate(stage, subject, policy, run=_identity())
+    outcome = run_gate(stage, subject, policy, run=run_identity())
     log.info(
         "%s: %s (ledger entry %d), report %s",
         outcome.stage,
@@ -110,7 +110,7 @@ def secure(
     return cleared
 
 
-def _identity() -> RunIdentity:
+def run_identity() -> RunIdentity:
     labels = {
         "flow": flow_run.flow_name,
         "flow_run": flow_run.name,

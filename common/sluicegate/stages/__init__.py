@@ -10,27 +10,33 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from sluicegate.stages.backup import BackUpModel
     from sluicegate.stages.base import Context, Option, Stage
     from sluicegate.stages.encryption import CheckEncryption
     from sluicegate.stages.poisoning import ScanForPoisoning
+    from sluicegate.stages.provenance import VerifyProvenance
     from sluicegate.stages.validation import ValidateDataset
 
 __all__ = [
+    "BackUpModel",
     "CheckEncryption",
     "Context",
     "Option",
     "ScanForPoisoning",
     "Stage",
     "ValidateDataset",
+    "VerifyProvenance",
 ]
 
 _HOMES: Final = {
+    "BackUpModel": "sluicegate.stages.backup",
     "CheckEncryption": "sluicegate.stages.encryption",
     "Context": "sluicegate.stages.base",
     "Option": "sluicegate.stages.base",
     "ScanForPoisoning": "sluicegate.stages.poisoning",
     "Stage": "sluicegate.stages.base",
     "ValidateDataset": "sluicegate.stages.validation",
+    "VerifyProvenance": "sluicegate.stages.provenance",
 }
 
 

@@ -19,9 +19,11 @@ from sluicegate.stages.base import Field, Stage, stage_fields
 __all__ = ["BUILT_IN", "build_stage", "stage_names", "stage_type"]
 
 BUILT_IN: Final[Mapping[str, str]] = {
+    "back-up-model": "sluicegate.stages.backup:BackUpModel",
     "check-encryption": "sluicegate.stages.encryption.stage:CheckEncryption",
     "scan-for-poisoning": "sluicegate.stages.poisoning:ScanForPoisoning",
     "validate-dataset": "sluicegate.stages.validation:ValidateDataset",
+    "verify-provenance": "sluicegate.stages.provenance:VerifyProvenance",
 }
 _GROUP: Final = "sluicegate.stages"
 
