@@ -1,7 +1,8 @@
 #!/bin/sh
 # Install what the tests need from Debian besides Python: make; Node.js with npm for the test
 # that verifies receipts with @sigstore/verify; PostgreSQL for the tests of TLS to a database;
-# GnuPG and OpenSSL for the tests of encrypted files. Does nothing where they are there.
+# GnuPG and OpenSSL for the tests of encrypted files; SoftHSM for the tests of keys in hardware.
+# Does nothing where they are there.
 # Needs root for anything that is missing.
 set -eu
 
@@ -14,6 +15,8 @@ command -v gpg >/dev/null || missing="$missing gnupg"
 command -v openssl >/dev/null || missing="$missing openssl"
 command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 ||
   missing="$missing postgresql"
+ls /usr/lib/softhsm/libsofthsm2.so /usr/lib/*/softhsm/libsofthsm2.so >/dev/null 2>&1 ||
+  missing="$missing softhsm2"
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
 
 [ -z "$missing" ] && exit 0

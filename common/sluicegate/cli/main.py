@@ -8,16 +8,27 @@ import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
 
+from sluicegate.cli.approve import add_approvals, add_approve
+from sluicegate.cli.approvers import add_approvers
+from sluicegate.cli.backup import add_backup
+from sluicegate.cli.dataset import add_dataset
 from sluicegate.cli.demo import add_demo
+from sluicegate.cli.disclose import add_disclose
 from sluicegate.cli.encryption import add_encryption, add_iam_policy
 from sluicegate.cli.export import add_export
 from sluicegate.cli.gate import add_gate, add_secure
 from sluicegate.cli.init import add_init
+from sluicegate.cli.keys import add_keys
 from sluicegate.cli.labels import add_scan_labels
 from sluicegate.cli.ledger import add_ledger, add_report
+from sluicegate.cli.oms import add_oms
+from sluicegate.cli.provenance import add_provenance
+from sluicegate.cli.rollback import add_heads, add_promote, add_restore, add_rollback
+from sluicegate.cli.session import add_session
 from sluicegate.cli.stages import add_stages
 from sluicegate.cli.terminal import COULD_NOT_CONCLUDE, report_failure
 from sluicegate.cli.verify import add_verify
+from sluicegate.cli.witness import add_witness
 from sluicegate.errors import ConfigurationError, Decision, SluicegateError
 
 __all__ = ["main"]
@@ -87,6 +98,21 @@ def _parser() -> argparse.ArgumentParser:
         add_report,
         add_export,
         add_ledger,
+        add_witness,
+        add_keys,
+        add_provenance,
+        add_oms,
+        add_session,
+        add_dataset,
+        add_disclose,
+        add_approvers,
+        add_approve,
+        add_approvals,
+        add_backup,
+        add_promote,
+        add_rollback,
+        add_restore,
+        add_heads,
         add_stages,
         add_scan_labels,
         add_encryption,
