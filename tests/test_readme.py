@@ -24,7 +24,7 @@ def blocks(kind, text=README):
 
 
 def test_the_first_commands_are_what_ci_runs_on_a_clean_checkout():
-    clone, project = blocks("sh")
+    clone, project, _ = blocks("sh")
     assert clone.splitlines()[-1] == "make demo"
     assert "\nmake demo\n" in (ROOT / ".ci/run").read_text()
     assert project.startswith("sluicegate init")
@@ -47,7 +47,7 @@ def project(tmp_path_factory):
             ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True
         )
 
-    for command in blocks("sh")[1].splitlines():
+    for command in (*blocks("sh")[1].splitlines(), *blocks("sh")[2].splitlines()):
         result = run(command)
         assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
     return run

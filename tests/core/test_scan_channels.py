@@ -455,12 +455,12 @@ def test_a_changed_an_added_and_a_missing_file_fail(edit, files, words, two_file
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "empty"),
-        (b"# only a note\n\n", "empty"),
+        (b"", "holds no digests"),
+        (b"# only a note\n\n", "holds no digests"),
         (b"abc  a.parquet\n", "line 1"),
         (b"0" * 64 + b"\n", "line 1"),
         (b"0" * 64 + b" a.parquet\n", "line 1"),
-        (b"\n" + b"0" * 64 + b"  a\n" + b"1" * 64 + b"  ./a\n", "line 3: a has two hashes"),
+        (b"\n" + b"0" * 64 + b"  a\n" + b"1" * 64 + b"  ./a\n", "lists .a. with two digests"),
     ],
 )
 def test_a_malformed_list_of_hashes_is_refused(content, words):
@@ -799,7 +799,8 @@ def test_all_scores_are_written_once_although_the_remainder_is_examined_again(fo
     expected = ("--expected-labels", "0", "1", "2")
     assert gate("--findings-out", "rows.parquet", "--all-scores", *expected) == 0
     receipts = list((folder / ".sluicegate" / "receipts").iterdir())
-    assert len(receipts) == 3  # the verdict, what was set aside, the verdict on the remainder
+    # The rules, the verdict, what was set aside, the verdict on the remainder.
+    assert len(receipts) == 4
     found = pd.read_parquet(folder / "rows.parquet")
     assert len(found) == 240 * len(CHANNELS)
     assert not found.duplicated(["row", "channel"]).any()

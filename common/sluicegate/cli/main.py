@@ -5,30 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from importlib.metadata import version
+from typing import Final
 
-from sluicegate.cli.approve import add_approvals, add_approve
-from sluicegate.cli.approvers import add_approvers
-from sluicegate.cli.backup import add_backup
-from sluicegate.cli.dataset import add_dataset
-from sluicegate.cli.demo import add_demo
-from sluicegate.cli.disclose import add_disclose
-from sluicegate.cli.encryption import add_encryption, add_iam_policy
-from sluicegate.cli.export import add_export
-from sluicegate.cli.gate import add_gate, add_secure
-from sluicegate.cli.init import add_init
-from sluicegate.cli.keys import add_keys
-from sluicegate.cli.labels import add_scan_labels
-from sluicegate.cli.ledger import add_ledger, add_report
-from sluicegate.cli.oms import add_oms
-from sluicegate.cli.provenance import add_provenance
-from sluicegate.cli.rollback import add_heads, add_promote, add_restore, add_rollback
-from sluicegate.cli.session import add_session
-from sluicegate.cli.stages import add_stages
 from sluicegate.cli.terminal import COULD_NOT_CONCLUDE, report_failure
-from sluicegate.cli.verify import add_verify
-from sluicegate.cli.witness import add_witness
 from sluicegate.errors import ConfigurationError, Decision, SluicegateError
 
 __all__ = ["main"]
@@ -49,6 +31,37 @@ exit codes:
   0  passed      1  blocked or refused      2  could not conclude (never a pass)
 """
 
+_COMMANDS: Final[Mapping[str, str]] = {
+    "init": "sluicegate.cli.init:add_init",
+    "secure": "sluicegate.cli.gate:add_secure",
+    "gate": "sluicegate.cli.gate:add_gate",
+    "verify": "sluicegate.cli.verify:add_verify",
+    "report": "sluicegate.cli.ledger:add_report",
+    "export": "sluicegate.cli.export:add_export",
+    "ledger": "sluicegate.cli.ledger:add_ledger",
+    "witness": "sluicegate.cli.witness:add_witness",
+    "keys": "sluicegate.cli.keys:add_keys",
+    "provenance": "sluicegate.cli.provenance:add_provenance",
+    "oms": "sluicegate.cli.oms:add_oms",
+    "session": "sluicegate.cli.session:add_session",
+    "dataset": "sluicegate.cli.dataset:add_dataset",
+    "disclose": "sluicegate.cli.disclose:add_disclose",
+    "approvers": "sluicegate.cli.approvers:add_approvers",
+    "approve": "sluicegate.cli.approve:add_approve",
+    "approvals": "sluicegate.cli.approve:add_approvals",
+    "backup": "sluicegate.cli.backup:add_backup",
+    "promote": "sluicegate.cli.rollback:add_promote",
+    "rollback": "sluicegate.cli.rollback:add_rollback",
+    "restore": "sluicegate.cli.rollback:add_restore",
+    "heads": "sluicegate.cli.rollback:add_heads",
+    "stages": "sluicegate.cli.stages:add_stages",
+    "scan-labels": "sluicegate.cli.labels:add_scan_labels",
+    "encryption": "sluicegate.cli.encryption:add_encryption",
+    "iam-policy": "sluicegate.cli.encryption:add_iam_policy",
+    "demo": "sluicegate.cli.demo:add_demo",
+}
+"""Commands, and what adds them: each is loaded only when it is called, or listed."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code.
@@ -57,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = argparse.Namespace(json=False)
     try:
-        args = _parser().parse_args(argv)
+        args = _parser(sys.argv[1:] if argv is None else argv).parse_args(argv)
     except ConfigurationError as error:
         return report_failure(error, as_json=False)
     try:
@@ -81,7 +94,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return COULD_NOT_CONCLUDE
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+    """Return the parser with the command that is called, or with all of them."""
     parser = argparse.ArgumentParser(
         prog="sluicegate",
         description=_DESCRIPTION,
@@ -90,34 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=version("sluicegate"))
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (
-        add_init,
-        add_secure,
-        add_gate,
-        add_verify,
-        add_report,
-        add_export,
-        add_ledger,
-        add_witness,
-        add_keys,
-        add_provenance,
-        add_oms,
-        add_session,
-        add_dataset,
-        add_disclose,
-        add_approvers,
-        add_approve,
-        add_approvals,
-        add_backup,
-        add_promote,
-        add_rollback,
-        add_restore,
-        add_heads,
-        add_stages,
-        add_scan_labels,
-        add_encryption,
-        add_iam_policy,
-        add_demo,
-    ):
-        add(commands)
+    for name in [argv[0]] if argv[:1] and argv[0] in _COMMANDS else _COMMANDS:
+        module, _, add = _COMMANDS[name].partition(":")
+        getattr(import_module(module), add)(commands)
     return parser
