@@ -58,7 +58,7 @@ def data_changed_after_the_gate(raw: str, clearance: Clearance) -> None:
 
 @flow
 def ledger_rewritten(raw: str, clearance: Clearance) -> None:  # noqa: ARG001
-    """Rewrite the ledger without the verdicts that did not clear."""
+    """Replace the ledger by one of the attacker's making."""
     with rewritten_ledger(open_evidence(load_policy())):
         example.train(clearance)
 

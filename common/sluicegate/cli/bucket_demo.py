@@ -28,6 +28,7 @@ class BucketPipeline(Pipeline):
     """The bucket of the example ``lake``, on a simulated AWS."""
 
     name = "Storage"
+    attacked = "three"
     rules = "lake.policy.yaml"
 
     def run(self) -> None:

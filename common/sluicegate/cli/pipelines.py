@@ -25,10 +25,8 @@ from sluicegate.errors import ClearanceRefused, SluicegateError
 from sluicegate.evidence import Evidence
 from sluicegate.ledger.folder import FolderLedger
 from sluicegate.ledger.keys import new_note_key
-from sluicegate.model import Verdict
 from sluicegate.policy.load import POLICY_VARIABLE, load_policy
 from sluicegate.receipts.keys import new_key_pair
-from sluicegate.receipts.statement import VerdictStatement, parse_statement
 from sluicegate.signing import default_key_path, default_ledger_key_path, open_evidence
 
 __all__ = [
@@ -58,6 +56,8 @@ class Pipeline(ABC):
     name: ClassVar[str]
     rules: ClassVar[str] = "policy.yaml"
     """The policy among the examples."""
+    attacked: ClassVar[str] = "four"
+    """How many attacks there are, in a word."""
 
     def __init__(self, folder: Path, examples: Path) -> None:
         """Set up a project in ``folder`` with the policy of the examples and a new key."""
@@ -81,7 +81,7 @@ class Pipeline(ABC):
         try:
             self.arrive()
             self.pipelines()
-            self.say(f"\n{self.name}: four attacks on the pipeline itself")
+            self.say(f"\n{self.name}: {self.attacked} attacks on the pipeline itself")
             self.attacks()
         except (SluicegateError, subprocess.TimeoutExpired) as error:
             self.fail(f"{self.name}: {error}")
@@ -262,7 +262,7 @@ class AirflowPipeline(Pipeline):
         with altered(cleared, lambda _: self.raw.read_bytes()):
             self.expect_no_training("Put the poisoned file where the cleared one lies.", "swapped")
         with rewritten_ledger(self.evidence):
-            attack = "Rewrite the ledger without the verdicts that did not clear."
+            attack = "Replace the ledger by one of the attacker's making."
             self.expect_no_training(attack, "rewritten")
         by_hand = ["digits_ingest_secured", "--mark-success-pattern", r"secure\..*"]
         self.expect_no_training("Mark the gates successful by hand.", "marked", by_hand)
@@ -311,7 +311,7 @@ class PrefectPipeline(Pipeline):
 
 def _refusal(log: str) -> str:
     """Return the line of a log that says why something was refused."""
-    marks = ("ClearanceRefused: ", "AirflowFailException: ")
+    marks = ("ClearanceRefused: ", "AirflowFailException: ", "LedgerError: ")
     for line in reversed(log.splitlines()):
         for mark in marks:
             if mark in line:
@@ -345,17 +345,18 @@ def altered(path: Path, change: Callable[[bytes], bytes]) -> Iterator[None]:
 
 @contextmanager
 def rewritten_ledger(evidence: Evidence) -> Iterator[None]:
-    """Put another history in the place of the ledger for a while: one that never said no.
+    """Put a ledger of an attacker's making in the place of the real one for a while.
 
-    It is a sound log, with the receipts that clear, unchanged. What an attacker lacks is the
-    key of the ledger; they sign with one of their own under its name.
+    It holds the same receipts, unchanged, and is sound in itself: from here on the attacker
+    could leave out whatever they like. What they lack is the key of the ledger; they sign with
+    one of their own under its name.
     """
     ledger = evidence.folder / "ledger"
     honest, forged = ledger.with_name("honest"), ledger.with_name("forged")
     origin = evidence.settings.origin if evidence.settings else ""
     key = new_note_key(forged.with_suffix(".pem"), forged.with_suffix(".vkey"), name=origin)
-    kind = [bundle for _, bundle in evidence.receipts() if not _says_no(bundle)]
-    FolderLedger(forged, origin=origin, signer=key).append_many(kind)
+    receipts = [bundle for _, bundle in evidence.receipts()]
+    FolderLedger(forged, origin=origin, signer=key).append_many(receipts)
     ledger.rename(honest)
     forged.rename(ledger)
     try:
@@ -363,9 +364,3 @@ def rewritten_ledger(evidence: Evidence) -> Iterator[None]:
     finally:
         shutil.rmtree(ledger)
         honest.rename(ledger)
-
-
-def _says_no(bundle: bytes) -> bool:
-    payload = json.loads(bundle)["dsseEnvelope"]["payload"]
-    statement = parse_statement(base64.b64decode(payload))
-    return isinstance(statement, VerdictStatement) and statement.verdict is not Verdict.ALLOW
