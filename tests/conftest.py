@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tests.scenes import Scene
@@ -10,6 +12,6 @@ from tests.scenes import Scene
 @pytest.fixture
 def scene(tmp_path, monkeypatch):
     """Return a project folder of its own, and keep the environment's settings out of it."""
-    for name in ("SLUICEGATE_POLICY", "SLUICEGATE_SIGNING_KEY", "SLUICEGATE_KEY_PASSWORD"):
+    for name in [name for name in os.environ if name.startswith("SLUICEGATE_")]:
         monkeypatch.delenv(name, raising=False)
     return Scene(tmp_path)

@@ -132,7 +132,7 @@ def _log(policy: Policy, kind: str, name: str, factor: str) -> None:
     now = datetime.now(UTC)
     try:
         signer = load_signer(policy)
-        check_signer(policy, signer, EVENT, uri="", now=now)
+        check_signer(policy, signer, EVENT, uri=None, now=now)
         statement = EventStatement(
             subject=Subject.of_document("approver.json", canonical_json(details)),
             kind=kind,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -11,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sluicegate.errors import KeyFileError
 from sluicegate.ledger.note import ED25519, NoteSigner
-from sluicegate.storage.local import write_atomically
+from sluicegate.storage.keyfiles import private_pem, read_private_file, write_key_pair
 
 __all__ = ["load_note_signer", "new_note_key"]
 
@@ -33,28 +32,7 @@ def new_note_key(
     """
     signer = NoteSigner(name, Ed25519PrivateKey.generate(), kind)
     vkey = f"{signer.verifier}\n".encode()
-    if os.path.lexists(public):
-        raise _exists(public)
-    protection = (
-        serialization.BestAvailableEncryption(password)
-        if password
-        else serialization.NoEncryption()
-    )
-    pem = signer.key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, protection
-    )
-    try:
-        private.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as out:
-            out.write(pem)
-            out.flush()
-            os.fsync(out.fileno())
-        write_atomically(public, vkey)
-    except FileExistsError as error:
-        raise _exists(private) from error
-    except OSError as error:
-        raise KeyFileError(f"cannot write the key {private}: {error.strerror}") from error
+    write_key_pair(private, private_pem(signer.key, password), public, vkey)
     return signer
 
 
@@ -66,15 +44,9 @@ def load_note_signer(
     Raises:
         KeyFileError: missing, readable by others, of another kind, or under another password.
     """
+    data = read_private_file(path, what="key")
     try:
-        if path.stat().st_mode & 0o077:
-            raise KeyFileError(
-                f"the key {path} can be read by others",
-                next_step=f"chmod 600 {path}; if others may have copied it, make a new key",
-            )
-        key = serialization.load_pem_private_key(path.read_bytes(), password)
-    except OSError as error:
-        raise KeyFileError(f"cannot read the key {path}: {error.strerror}") from error
+        key = serialization.load_pem_private_key(data, password)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise KeyFileError(
             f"cannot open the key {path}: not a private key, or the password is wrong"
@@ -82,9 +54,3 @@ def load_note_signer(
     if not isinstance(key, Ed25519PrivateKey):
         raise KeyFileError(f"{path} is not an Ed25519 key; checkpoints are signed with one")
     return NoteSigner(name, key, kind)
-
-
-def _exists(path: Path) -> KeyFileError:
-    return KeyFileError(
-        f"{path} exists", next_step="keys are never overwritten; choose another name"
-    )

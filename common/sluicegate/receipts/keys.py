@@ -6,8 +6,6 @@ the SHA-256 of the text of its public PEM, which is what Sigstore bundles call t
 
 from __future__ import annotations
 
-import os
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
@@ -18,7 +16,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from sluicegate.canonical import sha256_hex
 from sluicegate.errors import KeyFileError, ReceiptError
-from sluicegate.storage.local import write_atomically
+from sluicegate.storage.keyfiles import (
+    private_pem,
+    read_key_file,
+    read_private_file,
+    write_key_file,
+    write_key_pair,
+)
 
 __all__ = ["FileSigner", "PublicKey", "Signer", "new_key_pair", "write_public_key"]
 
@@ -66,7 +70,7 @@ class PublicKey:
             KeyFileError: missing, unreadable, or of another kind.
         """
         try:
-            data, _ = _read(path)
+            data, _ = read_key_file(path)
         except OSError as error:
             raise KeyFileError(f"cannot read the public key {path}: {error.strerror}") from error
         try:
@@ -119,19 +123,12 @@ class FileSigner:
             KeyFileError: missing, readable by others, of another kind, or under another
                 password.
         """
-        try:
-            data, mode = _read(path)
-        except OSError as error:
-            raise KeyFileError(
-                f"cannot read the signing key {path}: {error.strerror}",
-                next_step="set SLUICEGATE_SIGNING_KEY to the private key file, or run "
-                "`sluicegate init`",
-            ) from error
-        if mode & 0o077:
-            raise KeyFileError(
-                f"the signing key {path} can be read by others",
-                next_step=f"chmod 600 {path}; if others may have copied it, make a new key",
-            )
+        data = read_private_file(
+            path,
+            what="signing key",
+            next_step="set SLUICEGATE_SIGNING_KEY to the private key file, or run "
+            "`sluicegate init`",
+        )
         try:
             key = serialization.load_pem_private_key(data, password)
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
@@ -162,31 +159,9 @@ def new_key_pair(private: Path, public: Path, *, password: bytes | None = None) 
     Raises:
         KeyFileError: a file exists already. Keys are never overwritten.
     """
-    if os.path.lexists(public):
-        raise _exists(public)
     key = ec.generate_private_key(ec.SECP256R1())
-    encryption = (
-        serialization.BestAvailableEncryption(password)
-        if password
-        else serialization.NoEncryption()
-    )
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
-    )
     signer = FileSigner(key)
-    try:
-        private.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # Exclusive creation: of two processes that make a key here, one fails.
-        descriptor = os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as out:
-            out.write(pem)
-            out.flush()
-            os.fsync(out.fileno())
-        write_atomically(public, signer.public_key.pem)
-    except FileExistsError as error:
-        raise _exists(private) from error
-    except OSError as error:
-        raise KeyFileError(f"cannot write the key {private}: {error.strerror}") from error
+    write_key_pair(private, private_pem(key, password), public, signer.public_key.pem)
     return signer
 
 
@@ -196,29 +171,4 @@ def write_public_key(path: Path, key: PublicKey) -> None:
     Raises:
         KeyFileError: the file exists already (keys are never overwritten), or cannot be written.
     """
-    if os.path.lexists(path):
-        raise _exists(path)
-    try:
-        write_atomically(path, key.pem)
-    except OSError as error:
-        raise KeyFileError(f"cannot write the key {path}: {error.strerror}") from error
-
-
-def _read(path: Path) -> tuple[bytes, int]:
-    """Return a file's content and mode, both of one open file; raises OSError as well."""
-    # Without O_NONBLOCK, opening a pipe waits for a writer.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as file:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            raise KeyFileError(f"{path} is not a file")
-        data = file.read(_MAX_FILE_BYTES + 1)
-    if len(data) > _MAX_FILE_BYTES:
-        raise KeyFileError(f"{path} is larger than any key: {_MAX_FILE_BYTES:,} bytes are read")
-    return data, mode
-
-
-def _exists(path: Path) -> KeyFileError:
-    return KeyFileError(
-        f"{path} exists", next_step="keys are never overwritten; choose another name"
-    )
+    write_key_file(path, key.pem)

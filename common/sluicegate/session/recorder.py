@@ -127,7 +127,7 @@ class Recorder:
         """
         now = datetime.now(UTC)
         where = inputs[0].uri if inputs else ""
-        check_signer(self.policy, self.signer, EVENT, uri=where, now=now)
+        check_signer(self.policy, self.signer, EVENT, uri=None, now=now)
         content = self._document(contents, inputs, now, outcome="failed", error=error[:200])
         record = self._store(content)
         statement = EventStatement(
