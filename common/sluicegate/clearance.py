@@ -240,10 +240,11 @@ def open_cleared(
     source = as_subject(subject)
     if isinstance(source, Clearance):
         only = frozenset(_admit(ref, evidence, rules, now) for ref in source.receipts)
+        uri = SubjectUri.parse(source.uri)
         receipts = Testimony(evidence, rules, now).require(
-            need, source.digest, uri=source.uri, run=run, only=only
+            need, source.digest, uri=str(uri.resolved()), run=run, only=only
         )
-        snapshot = take_snapshot(SubjectUri.parse(source.uri), progress=progress)
+        snapshot = take_snapshot(uri, progress=progress)
         if snapshot.digest != source.digest:
             raise ClearanceRefused(
                 f"{source.uri} is not what was cleared: expected {source.digest}, "
@@ -253,7 +254,7 @@ def open_cleared(
     else:
         snapshot = take_snapshot(source, progress=progress)
         receipts = Testimony(evidence, rules, now).require(
-            need, snapshot.digest, uri=str(snapshot.uri), run=run
+            need, snapshot.digest, uri=str(snapshot.uri.resolved()), run=run
         )
     return Cleared(
         purpose=purpose, snapshot=snapshot, receipts=tuple(item.ref for item in receipts)

@@ -46,20 +46,19 @@ from sluicegate.merkle import inclusion_proof, leaf_hash, merkle_root, root_from
 from sluicegate.model import RowId, RunIdentity
 from sluicegate.policy.load import load_policy
 from sluicegate.policy.model import Policy
-from sluicegate.receipts.bundle import Bundle
 from sluicegate.receipts.keys import Signer
 from sluicegate.receipts.statement import (
     COMMITMENT,
     CommitmentStatement,
     Subject,
     VerdictStatement,
-    parse_statement,
 )
 from sluicegate.signing import attest, check_signer, load_signer, open_evidence
+from sluicegate.storage.keyfiles import read_private_file
 from sluicegate.storage.rows import row_leaves
 from sluicegate.storage.snapshot import Snapshot, take_snapshot
 from sluicegate.storage.uri import SubjectUri
-from sluicegate.testimony import LedgerRecords
+from sluicegate.testimony import LedgerRecords, admit
 
 __all__ = ["Disclosed", "commit", "disclose", "load_secret", "summary", "verify_disclosure"]
 
@@ -91,7 +90,7 @@ class Disclosed:
     """For a row: digest of its columns."""
     verdicts: tuple[VerdictStatement, ...]
     """Verdicts about the subject that came with it, each signed by a key that the policy
-    trusts for the stage, under the policy's rules."""
+    trusts for the stage, under the policy's rules, and resting on no waiver that ran out."""
 
 
 def load_secret(path: Path, *, create: bool = False) -> bytes:
@@ -102,19 +101,16 @@ def load_secret(path: Path, *, create: bool = False) -> bytes:
         create: make it if there is none.
 
     Raises:
-        KeyFileError: missing, readable by others, or of another length.
+        KeyFileError: missing, no plain file, readable by others, or of another length.
     """
     try:
         if create and not os.path.lexists(path):
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "wb") as out:
                 out.write(secrets.token_bytes(_SECRET_BYTES))
-        if path.stat().st_mode & 0o077:
-            raise KeyFileError(f"the secret {path} can be read by others", next_step="chmod 600")
-        with path.open("rb") as file:
-            secret = file.read(_SECRET_BYTES + 1)
     except OSError as error:
-        raise KeyFileError(f"cannot read the secret {path}: {error.strerror}") from error
+        raise KeyFileError(f"cannot write the secret {path}: {error.strerror}") from error
+    secret = read_private_file(path, what="secret")
     if len(secret) != _SECRET_BYTES:
         raise KeyFileError(f"the secret {path} has not {_SECRET_BYTES} bytes")
     return secret
@@ -238,7 +234,7 @@ def verify_disclosure(document: Json, *, policy: PolicySource = None) -> Disclos
         size=size,
         data=data[32:] if statement.of == "rows" else data,
         columns=Digest(data[:32].hex()) if statement.of == "rows" else None,
-        verdicts=tuple(_about(item, statement.subject, rules) for item in verdicts),
+        verdicts=tuple(_about(item, statement.subject) for item in verdicts),
     )
 
 
@@ -321,31 +317,25 @@ def _verdicts(policy: Policy, subject: SubjectSource, purpose: str) -> list[str]
 
 
 def _statement(bundle: bytes, policy: Policy) -> object:
-    """Return what a receipt says, if a key that may say so signed it."""
+    """Return what a receipt says, if it can speak for a subject now."""
     try:
-        parsed = Bundle.parse(bundle)
-        trusted = policy.key(parsed.hint)
-        statement = parse_statement(parsed.verify(lambda _: trusted.key))
+        ref = ReceiptRef(-1, Digest.of(bundle))  # without the ledger it has no place
+        witnessed = admit(ref, bundle, policy, now=datetime.now(UTC))
     except ReceiptError as error:
         raise ClearanceRefused(f"a receipt in the disclosure is not good: {error.what}") from error
-    now = datetime.now(UTC)
-    trusted.check(statement.stage, issued=statement.issued, now=now)
-    trusted.check_place(uri=statement.subject.uri, index=-1)
-    if trusted.revoked_at is not None:  # without the ledger, nobody can tell when it was signed
+    if witnessed.key.revoked_at is not None:  # nobody can tell whether it signed before that
         raise ClearanceRefused(
-            f"key {trusted.name!r} was revoked, and a disclosure does not show when it signed",
+            f"key {witnessed.key.name!r} was revoked, and a disclosure does not show when it signed",
             next_step="ask for a disclosure under a current key",
         )
-    return statement
+    return witnessed.statement
 
 
-def _about(statement: object, subject: Subject, policy: Policy) -> VerdictStatement:
+def _about(statement: object, subject: Subject) -> VerdictStatement:
     if not isinstance(statement, VerdictStatement) or not statement.verdict.clears:
         raise ClearanceRefused("a receipt in the disclosure is no verdict that clears")
-    if statement.subject.digest != subject.digest or statement.policy != policy.digest:
-        raise ClearanceRefused(
-            "a verdict in the disclosure is about another subject, or made under other rules"
-        )
+    if statement.subject.digest != subject.digest:
+        raise ClearanceRefused("a verdict in the disclosure is about another subject")
     return statement
 
 

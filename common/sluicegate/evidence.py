@@ -27,7 +27,8 @@ from sluicegate.ledger.base import Ledger
 from sluicegate.ledger.note import NoteSigner
 from sluicegate.ledger.open import open_ledger
 from sluicegate.ledger.settings import LedgerSettings
-from sluicegate.storage.local import write_atomically
+from sluicegate.ledger.trust import believe
+from sluicegate.storage.local import open_plain, write_atomically
 from sluicegate.storage.uri import SubjectUri
 
 __all__ = ["Evidence", "ReceiptRef"]
@@ -84,8 +85,17 @@ class Evidence:
             LedgerError: the ledger is damaged or cannot be written.
         """
         digest = Digest.of(bundle)
+        self._must_continue()
         self.write(self.receipt_path(digest), bundle)
         return ReceiptRef(self.ledger.append(bundle), digest)
+
+    def _must_continue(self) -> None:
+        """Refuse to extend a ledger that was put back, where the policy remembers it.
+
+        Two histories under one signature would prove to every witness that this log lies.
+        """
+        if self.settings is not None and self.settings.remember is not None:
+            believe(self.ledger, self.settings)
 
     def write(self, path: Path, content: bytes) -> None:
         """Write one file of evidence, unless it is there already.
@@ -94,7 +104,7 @@ class Evidence:
             LedgerError: the folder cannot be written.
         """
         try:
-            if not path.exists() or path.read_bytes() != content:
+            if not path.exists() or _read(path, len(content)) != content:
                 write_atomically(path, content)
         except OSError as error:
             raise LedgerError(
@@ -118,10 +128,10 @@ class Evidence:
             )
         path = self.receipt_path(ref.digest)
         try:
-            stored = path.read_bytes()
+            stored = _read(path, len(logged))
         except OSError as error:
             raise ReceiptError(
-                f"the receipt {path} is missing",
+                f"the receipt {path} is missing, or is no plain file",
                 next_step="receipts are evidence: find out who removed it; "
                 "`sluicegate ledger export` restores it from the ledger",
             ) from error
@@ -140,3 +150,9 @@ class Evidence:
         """
         for index, bundle in self.ledger.entries(start):
             yield ReceiptRef(index, Digest.of(bundle)), bundle
+
+
+def _read(path: Path, length: int) -> bytes:
+    """Return the content of a plain file, of which one byte more than ``length`` is enough."""
+    with open_plain(path) as file:
+        return file.read(length + 1)

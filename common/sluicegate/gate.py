@@ -310,7 +310,7 @@ class _Engine:
 
     def _check_signer(self, stage: str, snapshot: Snapshot) -> None:
         """Fail before the work if no consumer would believe the receipt."""
-        uri = str(snapshot.uri)
+        uri = str(snapshot.uri.resolved())
         check_signer(self.policy, self.signer, stage, uri=uri, now=self.now)
 
     def _store_report(

@@ -6,6 +6,15 @@ sorted by path, then what version 2 added, and so on. Over this list there is a 
 consistency proofs (RFC 6962, section 2.1.2) say that nothing was changed, removed or put in
 between. Each version is a signed statement in the ledger with such a proof, and names the
 receipt of the version before; the list itself lies among the evidence, under the tree's root.
+
+Keys expire, and versions stay. What has an objection, such as a key that has expired, is a
+version all the same where it follows the one before, by its place in the ledger, and is passed
+over where it does not. But what lies there is judged by the newest version, and that must be
+without objection: after a key has expired, the next version under a current key settles it.
+
+Limit: nothing in the ledger tells when an entry was made. So whoever holds an expired key can
+still put a version behind the newest one, and it stands until the policy says from which entry
+on that key is not heard (``revoked_at``).
 """
 
 from __future__ import annotations
@@ -45,6 +54,8 @@ class Version:
 
     ref: ReceiptRef
     says: GrowthStatement
+    objection: str = ""
+    """Why it cannot speak for the data (any more), e.g. that its key has expired."""
 
 
 def history(records: Records, dataset: str) -> list[Version]:
@@ -52,10 +63,11 @@ def history(records: Records, dataset: str) -> list[Version]:
 
     Every proof was checked when its statement was read; here the versions are checked to be
     one chain. Where two writers recorded the same version, the one that was logged first
-    counts, and the other is as if it was not there.
+    counts, and the other is as if it was not there. So is a statement with an objection that
+    does not follow; one that does is a version.
 
     Raises:
-        ClearanceRefused: a version is missing, or a counted one does not count any more.
+        ClearanceRefused: a version is missing.
     """
     versions: list[Version] = []
     for record in records:
@@ -65,23 +77,24 @@ def history(records: Records, dataset: str) -> list[Version]:
         last = versions[-1] if versions else None
         if last is not None and says.version <= last.says.version:
             continue
-        _check_follows(last, record, says)
-        versions.append(Version(ref=ReceiptRef(record.index, record.digest), says=says))
+        if _follows(last, record, says):
+            ref = ReceiptRef(record.index, record.digest)
+            versions.append(Version(ref=ref, says=says, objection=record.objection))
     return versions
 
 
-def _check_follows(last: Version | None, record: Record, says: GrowthStatement) -> None:
-    if record.objection:
-        raise ClearanceRefused(
-            f"version {says.version} of {says.dataset} does not count: {record.objection}"
-        )
+def _follows(last: Version | None, record: Record, says: GrowthStatement) -> bool:
+    """Return whether a statement is the next version; one that counts must be."""
     expected = (last.says.version + 1, last.says.tree, last.ref.digest) if last else (1, None, None)
-    if (says.version, says.before, says.previous) != expected:
-        raise ClearanceRefused(
-            f"ledger entry {record.index} is no version {expected[0]} of {says.dataset} that "
-            f"follows the one before: it says version {says.version}",
-            next_step="a version is missing from the ledger, or this one was forged",
-        )
+    if (says.version, says.before, says.previous) == expected:
+        return True
+    if record.objection:
+        return False
+    raise ClearanceRefused(
+        f"ledger entry {record.index} is no version {expected[0]} of {says.dataset} that "
+        f"follows the one before: it says version {says.version}",
+        next_step="a version is missing from the ledger, or this one was forged",
+    )
 
 
 def append_version(
@@ -125,7 +138,8 @@ def append_version(
     )
     evidence.write(evidence.arrivals_path(tree.root), b"".join(line + b"\n" for line in lines))
     ref = attest(statement, evidence, holder)
-    if history(LedgerRecords(evidence, rules, now), dataset)[-1].ref != ref:
+    # Behind ours there may be the next one already.
+    if all(item.ref != ref for item in history(LedgerRecords(evidence, rules, now), dataset)):
         raise LedgerError(
             f"somebody else recorded version {statement.version} of {dataset} first",
             next_step="record the next version again: the one just written does not count",
@@ -139,7 +153,8 @@ def verify_growth(
     """Return the versions of a data set after checking them, and what lies there, in full.
 
     Raises:
-        ClearanceRefused: the versions are no chain, or what lies there is not the newest one.
+        ClearanceRefused: the versions are no chain, the newest one does not count (any more), or
+            what lies there is not the newest one.
         SubjectError: the subject cannot be read.
         LedgerError: the ledger is damaged.
     """
@@ -149,6 +164,13 @@ def verify_growth(
     if not versions:
         raise ClearanceRefused(f"the ledger has no version of {dataset!r}")
     newest = versions[-1].says
+    if versions[-1].objection:
+        raise ClearanceRefused(
+            f"version {newest.version} of {dataset}, the newest, does not count: "
+            f"{versions[-1].objection}",
+            next_step="record the next version under a current key; if this one was forged with "
+            f"an expired key, set its `revoked_at` to {versions[-1].ref.index} or before",
+        )
     snapshot = take_snapshot(SubjectUri.parse(str(subject)))
     if snapshot.digest != newest.subject.digest:
         raise ClearanceRefused(
@@ -172,7 +194,8 @@ def _arrivals(evidence: Evidence, tree: Tree) -> list[bytes]:
     except OSError as error:
         raise ReceiptError(
             f"cannot read the list of arrivals {path}: {error.strerror}",
-            next_step="it is evidence: restore it from a backup",
+            next_step="it is evidence: restore it from a backup; or, if that version was forged "
+            "with an expired key, set `revoked_at` of the key in the policy",
         ) from error
     root = merkle_root(leaf_hash(line) for line in lines)
     if (len(lines), root.hex()) != (tree.size, tree.root.hex):

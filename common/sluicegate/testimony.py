@@ -33,7 +33,7 @@ from sluicegate.canonical import Digest
 from sluicegate.errors import ClearanceRefused, ReceiptError
 from sluicegate.evidence import Evidence, ReceiptRef
 from sluicegate.ledger.note import Checkpoint
-from sluicegate.ledger.trust import believe, believed_entries
+from sluicegate.ledger.trust import believe, believed_entries, unwitnessed_entries
 from sluicegate.model import Verdict
 from sluicegate.policy.approvals import judge_approvals
 from sluicegate.policy.model import Policy, Purpose, Requirement, TrustedKey
@@ -76,20 +76,35 @@ def authenticate(ref: ReceiptRef, bundle: bytes, policy: Policy) -> Witnessed:
         ReceiptError: malformed, or the signature does not verify.
         ClearanceRefused: the policy does not trust the key for this, or other rules.
     """
+    witnessed = _identify(ref, bundle, policy)
+    if objection := _other_rules(witnessed.statement, policy):
+        raise ClearanceRefused(
+            objection,
+            next_step=f"{policy.source} changed after the gate ran, or the gate used another "
+            "policy; review the change, then run the gates again",
+        )
+    return witnessed
+
+
+def _identify(ref: ReceiptRef, bundle: bytes, policy: Policy) -> Witnessed:
+    """Do what :func:`authenticate` does, whatever rules a verdict was made under."""
     parsed = Bundle.parse(bundle)
     key = policy.key(parsed.hint)
     payload = parsed.verify(lambda _: key.key)
     statement = parse_statement(payload)
     key.check_stage(statement.stage)
     key.check_place(uri=place_of(statement), index=ref.index)
-    if isinstance(statement, VerdictStatement) and statement.policy != policy.digest:
-        raise ClearanceRefused(
-            f"the verdict of {statement.stage} was made under other rules: expected policy "
-            f"{policy.digest.short}, found {statement.policy.short}",
-            next_step=f"{policy.source} changed after the gate ran, or the gate used another "
-            "policy; review the change, then run the gates again",
-        )
     return Witnessed(ref=ref, statement=statement, key=key, payload=Digest.of(payload))
+
+
+def _other_rules(statement: Statement, policy: Policy) -> str:
+    """Return that a verdict was made under other rules, or nothing."""
+    if not isinstance(statement, VerdictStatement) or statement.policy == policy.digest:
+        return ""
+    return (
+        f"the verdict of {statement.stage} was made under other rules: expected policy "
+        f"{policy.digest.short}, found {statement.policy.short}"
+    )
 
 
 def admit(ref: ReceiptRef, bundle: bytes, policy: Policy, *, now: datetime) -> Witnessed:
@@ -156,32 +171,62 @@ class LedgerRecords:
         self.rejected: list[Rejected] = []
         self.payloads: dict[Digest, Digest] = {}
         """The payload of each bundle by the bundle's digest; copies differ in signature."""
-        self._evidence = evidence
+        self._evidence, self._policy, self._now = evidence, policy, now
         self._heard: set[Digest] = set()
-        ledger = evidence.ledger
-        self.checkpoint: Checkpoint | None = believe(ledger, policy.ledger_settings)
+        ledger, settings = evidence.ledger, policy.ledger_settings
+        self.checkpoint: Checkpoint | None = believe(ledger, settings, clock=lambda: now)
         for index, bundle in believed_entries(ledger, self.checkpoint):
-            self._hear(ReceiptRef(index, Digest.of(bundle)), bundle, policy, now)
+            self._hear(ReceiptRef(index, Digest.of(bundle)), bundle, covered=True)
+        # What the log signed since then speaks for nothing yet; a "no" is heard at once.
+        for index, bundle in unwitnessed_entries(ledger, settings, self.checkpoint):
+            self._hear(ReceiptRef(index, Digest.of(bundle)), bundle, covered=False)
 
-    def _hear(self, ref: ReceiptRef, bundle: bytes, policy: Policy, now: datetime) -> None:
+    def _hear(self, ref: ReceiptRef, bundle: bytes, *, covered: bool) -> None:
         try:
-            witnessed = authenticate(ref, bundle, policy)
+            witnessed = _identify(ref, bundle, self._policy)
         except (ReceiptError, ClearanceRefused) as error:
-            rejected = Rejected(index=ref.index, digest=ref.digest, reason=error.what)
-            self.rejected.append(rejected)
+            self._reject(ref, error.what)
+            return
+        if objection := _other_rules(witnessed.statement, self._policy):
+            self._reject(ref, objection, earlier=self.record(witnessed))
             return
         if witnessed.payload not in self._heard:
             self._heard.add(witnessed.payload)
             try:
-                _check_current(witnessed, now)
+                _check_current(witnessed, self._now)
             except ClearanceRefused as error:
                 witnessed = replace(witnessed, objection=error.what)
+            if not covered:
+                witnessed = replace(witnessed, objection="no witness has seen it yet")
             self.witnessed.append(witnessed)
         self.payloads[ref.digest] = witnessed.payload
 
+    def _reject(self, ref: ReceiptRef, reason: str, earlier: Record | None = None) -> None:
+        self.rejected.append(
+            Rejected(index=ref.index, digest=ref.digest, reason=reason, earlier=earlier)
+        )
+
+    def record(self, witnessed: Witnessed) -> Record:
+        """Return a statement as stages see it."""
+        says = witnessed.statement
+        asked = isinstance(says, VerdictStatement) and bool(
+            self._policy.find_stage(says.stage, says.configuration)
+        )
+        return Record(
+            index=witnessed.ref.index,
+            digest=witnessed.ref.digest,
+            payload=witnessed.payload,
+            statement=says,
+            key=witnessed.key.name,
+            key_id=witnessed.key.key.id,
+            may_sign=witnessed.key.stages,
+            required=asked,
+            objection=witnessed.objection,
+        )
+
     def __iter__(self) -> Iterator[Record]:
         """Yield what trusted keys signed, oldest first."""
-        return map(_record, self.witnessed)
+        return map(self.record, self.witnessed)
 
     @property
     def size(self) -> int:
@@ -191,18 +236,6 @@ class LedgerRecords:
     def bundle(self, index: int) -> bytes:
         """Return the receipt at a place of the ledger; see :class:`Records`."""
         return self._evidence.ledger.get(index)
-
-
-def _record(witnessed: Witnessed) -> Record:
-    return Record(
-        index=witnessed.ref.index,
-        digest=witnessed.ref.digest,
-        payload=witnessed.payload,
-        statement=witnessed.statement,
-        key=witnessed.key.name,
-        key_id=witnessed.key.key.id,
-        objection=witnessed.objection,
-    )
 
 
 class Testimony:
@@ -220,10 +253,22 @@ class Testimony:
         self._derivations: list[tuple[Witnessed, DerivationStatement]] = []
         self._approvals: list[Witnessed] = []
         records = LedgerRecords(evidence, policy, now)
+        self._records = records
         self._payloads = records.payloads
         self._ignored = [f"ledger entry {item.index}: {item.reason}" for item in records.rejected]
         for witnessed in records.witnessed:
             self._sort(witnessed)
+        self._check_clock(records)
+
+    def _check_clock(self, records: LedgerRecords) -> None:
+        """Refuse to judge by a clock that is behind what the ledger holds already."""
+        newest = max((item.statement.issued for item in records.witnessed), default=self._now)
+        if newest > self._now + _CLOCK_SKEW:
+            raise ClearanceRefused(
+                f"a receipt in the ledger was issued in the future, at {newest:%Y-%m-%d %H:%M}: "
+                "this clock is behind, or the clock of a gate was ahead",
+                next_step="check the clocks: ages and expiry cannot be judged by a wrong one",
+            )
 
     def _sort(self, witnessed: Witnessed) -> None:
         statement = witnessed.statement
@@ -258,20 +303,23 @@ class Testimony:
             ClearanceRefused: a stage has no verdict that speaks for the subject, or somebody
                 did not approve.
         """
-        line = self._line_of_descent(digest, only)
-        chosen = [part for step in line.values() for part in (step.verdict.at, step.at)]
+        line = self._line_of_descent(purpose, digest, uri, only)
+        steps = [step for made in line.values() for step in made]
+        chosen = [part for step in steps for part in (step.verdict.at, step.at)]
         for need in purpose.requirements:
             chosen += self._satisfy(need, purpose, digest, uri, line, only)
         if purpose.approvals:
-            chosen += self._approved(purpose, digest, run)
+            chosen += self._approved(purpose, digest, uri, run)
         return list({part.payload: part for part in chosen}.values())
 
-    def _approved(self, purpose: Purpose, digest: Digest, run: str | None) -> list[Witnessed]:
+    def _approved(
+        self, purpose: Purpose, digest: Digest, uri: str, run: str | None
+    ) -> list[Witnessed]:
         """Return the approvals by which people agreed to a purpose."""
         assert purpose.approvals is not None  # noqa: S101  asked by the caller
         by_payload = {item.payload: item for item in self._approvals}
         counted = judge_approvals(
-            [_record(item) for item in self._approvals],
+            [self._approval(item, uri) for item in self._approvals],
             purpose.approvals,
             subject=digest,
             action=purpose.name,
@@ -281,27 +329,60 @@ class Testimony:
         )
         return [by_payload[record.payload] for record in counted]
 
+    def _approval(self, item: Witnessed, uri: str) -> Record:
+        """Return an approval, with an objection if its key may not speak about this place."""
+        record = self._records.record(item)
+        try:
+            item.key.check_place(uri=uri, index=item.ref.index)
+        except ClearanceRefused as error:
+            return replace(record, objection=record.objection or error.what)
+        return record
+
     def _may_approve(self, key_id: str, approver: str) -> bool:
         return approver in self._policy.key(key_id).approvers
 
     def _line_of_descent(
-        self, digest: Digest, only: frozenset[Digest] | None
-    ) -> dict[Digest, _Step]:
-        """Map each subject in the line, the youngest first, to the step that made it."""
-        line: dict[Digest, _Step] = {}
+        self, purpose: Purpose, digest: Digest, uri: str, only: frozenset[Digest] | None
+    ) -> dict[Digest, tuple[_Step, ...]]:
+        """Map each subject in the line, the youngest first, to the steps that made it.
+
+        As many keys must have signed each step as must sign a verdict, each on a verdict of its
+        own: otherwise one key could make what others cleared into something else.
+        """
+        line: dict[Digest, tuple[_Step, ...]] = {}
+        place: str | None = uri
         while digest not in line:
-            steps = [
-                step
-                for step in self._steps_to(digest)
-                if not step.at.objection
-                and _allowed(step.at, only)
-                and _allowed(step.verdict.at, only)
+            parents: dict[Digest, dict[str, _Step]] = {}
+            for step in self._steps_to(digest):
+                if self._counts(step, purpose, place, only):
+                    parents.setdefault(step.says.parent.digest, {})[step.at.key.key.id] = step
+            enough = [
+                (parent, steps)
+                for parent, steps in parents.items()
+                if len(steps) >= purpose.signatures
             ]
-            if not steps:
+            if not enough:
                 break
-            line[digest] = steps[-1]
-            digest = steps[-1].says.parent.digest
+            parent, steps = max(
+                enough, key=lambda item: max(step.at.ref.index for step in item[1].values())
+            )
+            line[digest] = tuple(steps.values())
+            digest, place = parent, None
         return line
+
+    def _counts(
+        self, step: _Step, purpose: Purpose, place: str | None, only: frozenset[Digest] | None
+    ) -> bool:
+        """Return whether a step may lead from a subject to what it was taken from."""
+        if step.at.objection or not (_allowed(step.at, only) and _allowed(step.verdict.at, only)):
+            return False
+        if purpose.signatures > 1 and step.at.key.key.id != step.verdict.at.key.key.id:
+            return False
+        try:
+            step.at.key.check_place(uri=place, index=step.at.ref.index)
+        except ClearanceRefused:
+            return False
+        return True
 
     def _steps_to(self, digest: Digest) -> list[_Step]:
         """Return the derivations that made a subject and rest on a verdict, oldest first."""
@@ -316,25 +397,36 @@ class Testimony:
             and at.key.may_sign(verdict.says.stage)
         ]
 
+    def _ancestors(self, digest: Digest) -> set[Digest]:
+        """Return everything that a subject is said to be taken from, whoever says so."""
+        found, pending = set[Digest](), [digest]
+        while pending:
+            for step in self._steps_to(pending.pop()):
+                if (parent := step.says.parent.digest) not in found:
+                    found.add(parent)
+                    pending.append(parent)
+        return found
+
     def _satisfy(
         self,
         need: Requirement,
         purpose: Purpose,
         digest: Digest,
         uri: str,
-        line: Mapping[Digest, _Step],
+        line: Mapping[Digest, tuple[_Step, ...]],
         only: frozenset[Digest] | None,
     ) -> list[Witnessed]:
         """Return the newest verdicts that meet one requirement, one for each key it takes."""
         stage = need.stage
-        line_digests = {digest, *(step.says.parent.digest for step in line.values())}
-        speaking = line_digests if stage.hereditary else {digest}
-        # Another run of the same quarantine, with the same remainder, changes nothing.
-        in_line = (
-            {step.verdict.at.payload for young in line for step in self._steps_to(young)}
-            if stage.hereditary
-            else set()
-        )
+        speaking, against, in_line = {digest}, {digest}, set[Digest]()
+        if stage.hereditary:
+            speaking |= {step.says.parent.digest for made in line.values() for step in made}
+            against |= self._ancestors(digest) | speaking
+            # Another run of the same quarantine, with the same remainder, changes nothing.
+            in_line = {
+                step.verdict.at.payload for young in against for step in self._steps_to(young)
+            }
+        counted = {step.verdict.at.payload for made in line.values() for step in made}
         found: dict[str, Witnessed] = {}
         near: list[str] = []
         others = 0
@@ -342,13 +434,17 @@ class Testimony:
             says, entry = verdict.says, f"entry {verdict.at.ref.index}"
             if says.stage != stage.name:
                 continue
-            if says.subject.digest not in speaking:
+            if says.subject.digest not in against:
                 others += 1
             elif says.configuration != need.configuration:
                 near.append(f"{entry} is for another configuration of the stage")
             elif not says.verdict.clears and verdict.at.payload not in in_line:
                 near.append(f"{entry} says {says.verdict.value}")
                 break  # the newest word counts, not the kindest
+            elif says.subject.digest not in speaking:
+                others += 1
+            elif not says.verdict.clears and verdict.at.payload not in counted:
+                continue  # led to the same remainder, and is not what this line rests on
             elif reservation := self._reservation(verdict, purpose, digest, uri):
                 near.append(f"{entry} {reservation}")
             elif _allowed(verdict.at, only):

@@ -27,6 +27,7 @@ ledger:
   key: keys/log.vkey
   witnesses: [keys/w1.vkey, keys/w2.vkey]
   witnessed_by: 1
+  witnessed_within: 12h
   remember: seen.checkpoint
 purposes:
   deploy:

@@ -70,7 +70,10 @@ def _add_serve(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "--listen", default="127.0.0.1:0", metavar="HOST:PORT", help="(default %(default)s)"
     )
     parser.add_argument(
-        "--admit", action="store_true", help="take up logs that the state does not know yet"
+        "--admit",
+        action="store_true",
+        help="take up logs that the state does not know yet: at the first start, and for each new "
+        "log; never by habit, or a lost state begins anew and a fork is cosigned",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_serve)

@@ -20,7 +20,7 @@ from sluicegate.ledger.base import MAX_ENTRY_BYTES
 from sluicegate.ledger.note import MAX_NOTE_BYTES
 from sluicegate.ledger.signatures import CHECKPOINT, WITNESSED
 from sluicegate.ledger.tiles import HASH_BYTES, TILE_WIDTH, entries_path, tile_path
-from sluicegate.storage.local import fsync_directory, write_atomically
+from sluicegate.storage.local import fsync_directory, open_plain, write_atomically
 
 __all__ = ["FolderFiles", "names_between", "parse_name"]
 
@@ -163,7 +163,7 @@ class FolderFiles:
 
     def _bytes(self, name: str, most: int) -> bytes | None:
         try:
-            with (self._folder / name).open("rb") as file:
+            with open_plain(self._folder / name) as file:
                 content = file.read(most + 1)
         except FileNotFoundError:
             return None

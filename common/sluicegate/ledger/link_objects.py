@@ -22,7 +22,7 @@ from typing import Final
 
 from sluicegate.errors import LedgerError
 from sluicegate.ledger.signatures import CHECKPOINT, WITNESSED
-from sluicegate.storage.local import fsync_directory, write_atomically
+from sluicegate.storage.local import fsync_directory, open_plain, write_atomically
 
 __all__ = ["LinkObjects"]
 
@@ -109,7 +109,7 @@ class LinkObjects:
 
     def _content(self, path: Path) -> bytes | None:
         try:
-            with path.open("rb") as source:
+            with open_plain(path) as source:
                 content = source.read(MAX_OBJECT_BYTES + 1)
         except (FileNotFoundError, NotADirectoryError):
             return None

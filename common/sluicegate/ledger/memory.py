@@ -25,7 +25,7 @@ from sluicegate.ledger.base import TileSource
 from sluicegate.ledger.note import MAX_NOTE_BYTES, Checkpoint, SignedCheckpoint
 from sluicegate.ledger.proofs import verify_consistency
 from sluicegate.ledger.tiles import TileTree
-from sluicegate.storage.local import write_atomically
+from sluicegate.storage.local import open_plain, write_atomically
 
 __all__ = ["LedgerRewrittenError", "Memory", "must_extend"]
 
@@ -127,7 +127,7 @@ class Memory:
             LedgerError: it cannot be read, or is no checkpoint.
         """
         try:
-            with self._path.open("rb") as file:
+            with open_plain(self._path) as file:
                 note = file.read(MAX_NOTE_BYTES + 1)
         except FileNotFoundError:
             return None

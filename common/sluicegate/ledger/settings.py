@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +35,9 @@ class LedgerSettings:
     """Witnesses that are believed."""
     witnessed_by: int = 0
     """How many of them must have cosigned a checkpoint."""
+    witnessed_within: timedelta | None = None
+    """How old a cosignature may be. Without a limit, a ledger that was put back to a state
+    that witnesses saw once is as good as the newest."""
     remember: Path | None = None
     """Where a consumer keeps the newest checkpoint that it saw. With it, a ledger that was
     truncated or replaced is seen even if it is signed."""

@@ -28,6 +28,7 @@ __all__ = [
     "check_entry",
     "prove_entry",
     "proven_entries",
+    "unwitnessed_entries",
 ]
 
 _CLOCK_SKEW: Final = timedelta(minutes=5)
@@ -97,6 +98,24 @@ def believed_entries(ledger: Ledger, checkpoint: Checkpoint | None) -> Iterator[
             next_step="the ledger was rewritten or damaged: keep its files as evidence and "
             "restore it from a copy",
         )
+
+
+def unwitnessed_entries(
+    ledger: Ledger, settings: LedgerSettings, believed: Checkpoint | None
+) -> Iterator[tuple[int, bytes]]:
+    """Yield ``(index, entry)`` of what the log signed after the checkpoint that is believed.
+
+    Nothing of it may speak *for* anything: too few witnesses saw it. It may speak against, as
+    somebody must not be able to silence a "no" by keeping witnesses away.
+
+    Raises:
+        LedgerError: the newest checkpoint is not the log's, or an entry is damaged.
+    """
+    signed = ledger.checkpoint() if believed is not None else None
+    if signed is None or believed is None or signed.checkpoint.size <= believed.size:
+        return
+    authenticate_checkpoint(signed, settings)
+    yield from TileTree(ledger.tiles, signed.checkpoint.size).entries(believed.size)
 
 
 def proven_entries(
@@ -182,15 +201,19 @@ def _acceptable(ledger: Ledger, settings: LedgerSettings, now: datetime) -> Sign
             return kept
     raise LedgerError(
         f"the checkpoint of {signed.checkpoint.origin!r} over {signed.checkpoint.size} entries "
-        f"has {seen} of {settings.witnessed_by} cosignatures by the policy's witnesses",
+        f"has {seen} of {settings.witnessed_by} cosignatures by the policy's witnesses"
+        + (f" from the last {settings.witnessed_within}" if settings.witnessed_within else ""),
         next_step="collect them: sluicegate ledger cosign",
     )
 
 
 def _witnesses(signed: SignedCheckpoint, settings: LedgerSettings, now: datetime) -> int:
-    """Count witnesses who saw it, and not in the future."""
-    found = signed.cosignatures(settings.witnesses)
-    return sum(cosignature.time <= now + _CLOCK_SKEW for cosignature in found)
+    """Count witnesses who saw it, not in the future, and lately enough if that is asked."""
+    since = now - settings.witnessed_within if settings.witnessed_within else None
+    return sum(
+        cosignature.time <= now + _CLOCK_SKEW and (since is None or cosignature.time >= since)
+        for cosignature in signed.cosignatures(settings.witnesses)
+    )
 
 
 def _now() -> datetime:

@@ -6,8 +6,8 @@ continues that. So a log that is cosigned by witnesses whom it does not control 
 history, or none.
 
 Everything that is answered is written down before. The state is one file a log; a witness whose
-state was lost must not begin anew without anybody noticing, so every log is admitted once and
-a missing file is an error.
+state was lost must not begin anew without anybody noticing, so every log is admitted once, in so many
+words, and a missing file or folder is an error.
 
 Source: C2SP tlog-witness (``add-checkpoint``) and tlog-cosignature (Ed25519).
 """
@@ -87,10 +87,11 @@ class Witness:
         """Begin, or go on, with the state in a folder.
 
         Args:
-            state: folder with one file for each log; a new one is made.
+            state: folder with one file for each log; made when a log is admitted.
             signer: the witness's own key.
             logs: keys of the logs that are cosigned; several of one origin may be in use.
-            admit: take up logs that a folder in use does not know yet.
+            admit: take up logs that the folder does not know yet, as at the first start. A
+                folder that is missing may be one that was lost, so it is no reason by itself.
             clock: tells the time.
 
         Raises:
@@ -108,9 +109,8 @@ class Witness:
         self._signer = signer
         self._clock = clock or _now
         self._state = state
-        fresh = not state.exists()
         for origin in self._logs:
-            self._admit(origin, allowed=fresh or admit)
+            self._admit(origin, allowed=admit)
 
     def add_checkpoint(self, body: bytes) -> Answer:
         """Answer one request.
@@ -131,18 +131,23 @@ class Witness:
             return refused.answer
 
     def _admit(self, origin: str, *, allowed: bool) -> None:
+        if not allowed and not self._state.exists():
+            raise self._unknown(origin)
         memory = self._memory(origin)
         with memory.locked():
             if memory.read() is not None:
                 return
             if not allowed:
-                raise ConfigurationError(
-                    f"the state in {self._state} knows nothing of the log {origin!r}",
-                    next_step="if the log is new here, admit it (--admit); if not, the state "
-                    "was lost: restore it, or this witness may cosign a fork",
-                )
+                raise self._unknown(origin)
             empty = Checkpoint(origin=origin, size=0, root=EMPTY_ROOT)
             memory.write(sign_checkpoint(empty, None))
+
+    def _unknown(self, origin: str) -> ConfigurationError:
+        return ConfigurationError(
+            f"the state in {self._state} knows nothing of the log {origin!r}",
+            next_step="if the log is new here, start once with --admit; if not, the state was "
+            "lost: restore it, or this witness may cosign a fork",
+        )
 
     def _memory(self, origin: str) -> Memory:
         return Memory(self._state / f"{hashlib.sha256(origin.encode()).hexdigest()}.note")

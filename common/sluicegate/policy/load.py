@@ -27,6 +27,7 @@ from sluicegate.policy.reader import Node, near_miss, read_yaml
 from sluicegate.receipts.keys import PublicKey
 from sluicegate.receipts.statement import APPROVAL, WORDS
 from sluicegate.stages.registry import build_stage, stage_names, stage_type
+from sluicegate.storage.local import open_plain
 from sluicegate.storage.uri import SubjectUri
 
 __all__ = ["POLICY_VARIABLE", "default_policy", "find_policy", "load_policy"]
@@ -143,6 +144,7 @@ def _ledger(node: Node, base: Path, evidence: Path) -> LedgerSettings:
             "key",
             "witnesses",
             "witnessed_by",
+            "witnessed_within",
             "remember",
             "sharing",
             "object_lock",
@@ -161,6 +163,9 @@ def _ledger(node: Node, base: Path, evidence: Path) -> LedgerSettings:
             key=_vkey(keys["key"], base) if "key" in keys else None,
             witnesses=known,
             witnessed_by=keys["witnessed_by"].integer() if "witnessed_by" in keys else len(known),
+            witnessed_within=(
+                keys["witnessed_within"].duration() if "witnessed_within" in keys else None
+            ),
             remember=base / keys["remember"].text() if "remember" in keys else None,
             links="sharing" in keys and keys["sharing"].choice(_SHARING) == "links",
             object_lock=keys["object_lock"].choice(_LOCKS) if "object_lock" in keys else None,
@@ -175,7 +180,7 @@ def _ledger(node: Node, base: Path, evidence: Path) -> LedgerSettings:
 def _vkey(node: Node, base: Path) -> NoteVerifier:
     path = base / node.text()
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             return NoteVerifier.parse(file.read(_MAX_VKEY_BYTES).decode())
     except (OSError, UnicodeDecodeError) as error:
         node.fail(f"cannot read the key {path}: {type(error).__name__}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -24,6 +25,7 @@ MEDIA_TYPE: Final = "application/vnd.dev.sigstore.bundle.v0.3+json"
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
 MAX_BUNDLE_BYTES: Final = 65_535
 """Largest entry of a C2SP tlog-tiles log, whose length is a 16-bit number."""
+_KEY_ID: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def pre_authentication_encoding(payload: bytes) -> bytes:
@@ -68,7 +70,7 @@ class Bundle:
     digest: Digest
     """SHA-256 of the bundle's bytes: how clearances refer to a receipt."""
     hint: str
-    """Id of the key that claims to have signed."""
+    """Id of the key that claims to have signed: 64 lower-case hexadecimal digits."""
     _payload: bytes
     _signature: bytes
 
@@ -87,7 +89,7 @@ class Bundle:
             raise ReceiptError(f"the receipt is {error}") from error
         media_type = _text(value, "mediaType")
         if media_type != MEDIA_TYPE:
-            raise ReceiptError(f"the receipt is of type {media_type!r}, expected {MEDIA_TYPE!r}")
+            raise ReceiptError(f"the receipt is of type {media_type[:80]!a}, expected {MEDIA_TYPE!r}")
         envelope = _object(value, "dsseEnvelope")
         if _text(envelope, "payloadType") != PAYLOAD_TYPE:
             raise ReceiptError(f"the receipt's payload is not {PAYLOAD_TYPE}")
@@ -98,7 +100,7 @@ class Bundle:
         material = _object(_object(value, "verificationMaterial"), "publicKey")
         return cls(
             digest=Digest.of(data),
-            hint=_text(material, "hint"),
+            hint=_key_id(material),
             _payload=_base64(envelope, "payload"),
             _signature=_base64(signatures[0], "sig"),
         )
@@ -132,6 +134,13 @@ def _text(value: Json, key: str) -> str:
     if not isinstance(inner, str):
         raise ReceiptError(f"the receipt has no {key}")
     return inner
+
+
+def _key_id(material: Json) -> str:
+    hint = _text(material, "hint")
+    if not _KEY_ID.fullmatch(hint):  # it is told to people: no text of a stranger's choice
+        raise ReceiptError("the receipt's hint is no id of a key")
+    return hint
 
 
 def _base64(value: Json, key: str) -> bytes:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sluicegate.canonical import Digest
-from sluicegate.receipts.statement import Statement
+from sluicegate.receipts.statement import PRIVILEGED, Statement
 
 __all__ = ["Record", "Records", "Rejected"]
 
@@ -31,8 +31,17 @@ class Record:
     """Name of the key, as the policy lists it."""
     key_id: str
     """SHA-256 of the key's PEM text."""
+    may_sign: tuple[str, ...] = ("*",)
+    """What the policy trusts that key for, as it is written there; :meth:`signs` reads it."""
+    required: bool = False
+    """Of a verdict: whether some purpose of the policy asks exactly this, so that nobody's own
+    choice of options stands behind it."""
     objection: str = ""
     """Why it cannot speak for a subject (any more), e.g. that its key has expired."""
+
+    def signs(self, stage: str) -> bool:
+        """Return whether the key is trusted for a stage, or a word such as ``production``."""
+        return stage in self.may_sign or ("*" in self.may_sign and stage not in PRIVILEGED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +52,9 @@ class Rejected:
     digest: Digest
     """SHA-256 of the entry."""
     reason: str
+    earlier: Record | None = None
+    """What it says, if all that speaks against it is that its verdict was made under other
+    rules; None for everything else, which may be anybody's words."""
 
 
 class Records(Protocol):

@@ -147,7 +147,8 @@ def _read(kind: Json, subject: Subject, predicate: Json) -> Statement:
         return _read_provenance(subject, predicate)
     reader = _READERS.get(kind) if isinstance(kind, str) else None
     if reader is None:
-        raise ReceiptError(f"the receipt's predicate {kind!r} is not one that sluicegate reads")
+        told = ascii(kind[:80]) if isinstance(kind, str) else "of another type"
+        raise ReceiptError(f"the receipt's predicate {told} is not one that sluicegate reads")
     return reader(subject, predicate)
 
 

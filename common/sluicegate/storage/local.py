@@ -19,6 +19,7 @@ __all__ = [
     "fsync_directory",
     "local_rows",
     "open_below",
+    "open_plain",
     "stamp",
     "write_atomically",
 ]
@@ -187,6 +188,19 @@ def write_atomically(target: Path, source: IO[bytes] | bytes, *, mode: int = 0o6
             os.unlink(temporary)
         raise
     fsync_directory(target.parent)
+
+
+def open_plain(path: Path) -> IO[bytes]:
+    """Open a plain file for reading; what else lies at its path is never waited for.
+
+    Raises:
+        OSError: it cannot be opened, or is a pipe, a device or a folder.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a plain file")
+    return os.fdopen(descriptor, "rb")
 
 
 def fsync_directory(folder: Path) -> None:

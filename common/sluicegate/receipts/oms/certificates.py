@@ -2,7 +2,8 @@
 
 Paths are built and checked by the ``cryptography`` library (RFC 5280: signatures, validity,
 basic constraints, path lengths, name constraints, unknown critical extensions). Added here:
-what the leaf may be used for. A leaf that is itself among the trust anchors is trusted by
+what the leaf may be used for, and what an issuer may issue: an issuer whose certificate says
+for what it issues (extended key usage) must say that it is for signing code. A leaf that is itself among the trust anchors is trusted by
 identity, which is how a self-signed certificate works.
 
 Limits: revocation lists and OCSP are not asked. A signature carries no trusted time, so the
@@ -35,6 +36,11 @@ __all__ = ["MAX_CHAIN", "load_certificates", "read_chain", "to_der", "verify_cha
 
 MAX_CHAIN: Final = 8
 """Most certificates in a bundle: the depth at which the path builder stops as well."""
+
+_SIGNING: Final = frozenset(
+    {ExtendedKeyUsageOID.CODE_SIGNING, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
+)
+"""Extended key usages with which an issuer may issue certificates that sign."""
 
 
 def load_certificates(pem: bytes) -> tuple[x509.Certificate, ...]:
@@ -109,12 +115,15 @@ def verify_chain(
 def _verifier(anchors: Sequence[x509.Certificate], at: datetime) -> ClientVerifier:
     """Return a path builder that asks of CAs what RFC 5280 asks, and not what browsers ask.
 
-    It refuses basic constraints without ``cA`` by itself, once they must be present.
+    It refuses basic constraints without ``cA`` by itself, once they must be present. That the
+    extended key usage of an issuer binds what it issues is no rule of RFC 5280; every code
+    signing ecosystem holds to it (CA/Browser Forum, Code Signing Baseline Requirements, 7.1.2.2).
     """
     issuing = (
         ExtensionPolicy.permit_all()
         .require_present(x509.BasicConstraints, Criticality.AGNOSTIC, None)
         .may_be_present(x509.KeyUsage, Criticality.AGNOSTIC, _issues_certificates)
+        .may_be_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, _issues_for_signing)
     )
     return (
         PolicyBuilder()
@@ -129,6 +138,13 @@ def _verifier(anchors: Sequence[x509.Certificate], at: datetime) -> ClientVerifi
 def _issues_certificates(_: Policy, __: x509.Certificate, value: x509.KeyUsage | None) -> None:
     if value is not None and not value.key_cert_sign:
         raise ValueError("an issuer of the chain may not sign certificates")
+
+
+def _issues_for_signing(
+    _: Policy, __: x509.Certificate, value: x509.ExtendedKeyUsage | None
+) -> None:
+    if value is not None and not _SIGNING.intersection(value):
+        raise ValueError("an issuer of the chain may not issue for code signing")
 
 
 def _check_leaf(leaf: x509.Certificate, *, pinned: bool) -> None:

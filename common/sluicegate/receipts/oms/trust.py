@@ -5,6 +5,7 @@ ECDSA on the three NIST curves, each with the hash of its size, as the format pr
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +33,9 @@ _HASHES: Final[dict[str, hashes.HashAlgorithm]] = {
     "secp521r1": hashes.SHA512(),
 }
 """The hash that goes with each curve: the pairs of Sigstore's ``PublicKeyDetails``."""
+
+_SUBJECT: Final = re.compile(r"[A-Za-z0-9.-]+=")
+"""How a subject begins: with the type of an attribute (RFC 4514, section 3). No URI does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,8 +137,9 @@ class CertificateTrust:
     at: datetime | None = None
     """Aware time at which the certificates must be valid; ``None`` for now."""
     identity: str | None = None
-    """What the leaf must be issued to: an alternative name (URI, mail, DNS) or its whole
-    subject (RFC 4514). ``None`` admits whomever the authority admits."""
+    """What the leaf must be issued to. The form says which kind of name is meant: ``CN=...``
+    the whole subject (RFC 4514); among alternative names, with ``://`` a URI, else with ``@`` a
+    mail address, else a DNS name. ``None`` admits whomever the authority admits."""
     _anchors: tuple[x509.Certificate, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -175,19 +180,36 @@ class CertificateTrust:
     def _check_identity(self, leaf: x509.Certificate) -> None:
         if self.identity is None:
             return
-        names = {leaf.subject.rfc4514_string(), *_alternative_names(leaf)}
+        what, names = _names_like(self.identity, leaf)
         if self.identity not in names:
             raise ReceiptError(
-                f"the certificate is issued to {', '.join(map(ascii, sorted(names)))}, expected "
-                f"{self.identity!a}"
+                f"the certificate's {what} is {', '.join(map(ascii, sorted(names))) or 'not given'}"
+                f", expected {self.identity!a}"
             )
 
 
-def _alternative_names(leaf: x509.Certificate) -> list[str]:
+def _names_like(identity: str, leaf: x509.Certificate) -> tuple[str, list[str]]:
+    """Return the names of a leaf that are of the kind that an identity is, and that kind.
+
+    An authority that checks one kind of name may not look at another: a DNS name can be
+    spelled like somebody's mail address.
+    """
+    if _SUBJECT.match(identity):
+        return "subject", [leaf.subject.rfc4514_string()]
+    if "://" in identity:
+        return "URI", _alternative_names(leaf, x509.UniformResourceIdentifier)
+    if "@" in identity:
+        return "mail address", _alternative_names(leaf, x509.RFC822Name)
+    return "DNS name", _alternative_names(leaf, x509.DNSName)
+
+
+def _alternative_names(
+    leaf: x509.Certificate,
+    kind: type[x509.DNSName | x509.RFC822Name | x509.UniformResourceIdentifier],
+) -> list[str]:
     for extension in leaf.extensions:
         if isinstance(extension.value, x509.SubjectAlternativeName):
-            kinds = (x509.DNSName, x509.RFC822Name, x509.UniformResourceIdentifier)
-            return [name.value for name in extension.value if isinstance(name, kinds)]
+            return [name.value for name in extension.value if isinstance(name, kind)]
     return []
 
 
