@@ -52,6 +52,7 @@ def as_record(index: int, statement: Statement, *, key: str = "gates") -> Record
         statement=statement,
         key=key,
         key_id=digest(key).hex,
+        required=True,
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,12 +12,13 @@ from sluicegate.gate import GateOutcome, run_gate
 from sluicegate.model import Check, Finding, Report, RunIdentity
 from sluicegate.policy.load import load_policy
 from sluicegate.receipts.keys import FileSigner, new_key_pair
-from sluicegate.receipts.statement import HeadStatement
-from sluicegate.serving import Served, current, promote, roll_back
+from sluicegate.receipts.statement import HeadStatement, Subject
+from sluicegate.serving import Served, current, list_heads, promote, roll_back
 from sluicegate.signing import attest, default_key_path, open_evidence
 from sluicegate.stages.backup import BackUpModel
 from sluicegate.stages.base import Context
-from sluicegate.storage.snapshot import Snapshot
+from sluicegate.storage.snapshot import Snapshot, take_snapshot
+from sluicegate.storage.uri import SubjectUri
 from sluicegate.storage.vault import Vault, open_vault
 
 __all__ = ["BUILT_IN", "MODEL", "LookAtModel", "ServingScene"]
@@ -132,6 +134,40 @@ class ServingScene:
         for version in versions:
             self.back_up(version)
             self.promote(version)
+
+    def rotate(self) -> FileSigner:
+        """Let the key for heads expire; return the one that comes after it."""
+        after = new_key_pair(self.folder / "heads2.key.pem", self.folder / "keys/heads2.pub.pem")
+        text = self.policy.read_text().replace(
+            "[head, event]", "[head, event]\n    not_after: 2026-01-01"
+        )
+        more = "  - {name: heads2, file: keys/heads2.pub.pem, stages: [head, event]}\n"
+        self.policy.write_text(text + more)
+        return after
+
+    def redirect(self, version: str, to: str) -> Path:
+        """Log a head by the expired key, by which a version is another one in another vault."""
+        snapshot = take_snapshot(SubjectUri.parse(self.folder / "models" / to))
+        vault = open_vault(str(self.folder / "attacker"))
+        for record in snapshot.manifest.files:
+            with snapshot.open(record.path) as source:
+                vault.put_blob(record, source)
+        vault.put_manifest(MODEL, version, snapshot.manifest)
+        last = list_heads(MODEL, self.policy).newest
+        subject = replace(Subject.of(snapshot), uri=str(vault.version_uri(MODEL, version)))
+        statement = HeadStatement(
+            subject=subject,
+            model=MODEL,
+            version=version,
+            action="promote",
+            epoch=last.says.epoch + 1 if last else 1,
+            previous=last.digest if last else None,
+            issued=datetime(2025, 6, 1, tzinfo=UTC),
+            run=self.run(),
+            invocation="redirect",
+        )
+        self.log(statement)
+        return self.folder / "attacker"
 
     def log(self, statement: HeadStatement, signer: FileSigner | None = None) -> ReceiptRef:
         """Log a head as an attacker with a key could, past all checks."""

@@ -325,7 +325,8 @@ def _statement(bundle: bytes, policy: Policy) -> object:
         raise ClearanceRefused(f"a receipt in the disclosure is not good: {error.what}") from error
     if witnessed.key.revoked_at is not None:  # nobody can tell whether it signed before that
         raise ClearanceRefused(
-            f"key {witnessed.key.name!r} was revoked, and a disclosure does not show when it signed",
+            f"key {witnessed.key.name!r} was revoked, and a disclosure does not show when it "
+            "signed",
             next_step="ask for a disclosure under a current key",
         )
     return witnessed.statement

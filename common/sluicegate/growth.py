@@ -107,6 +107,9 @@ def append_version(
 ) -> Version:
     """Record what lies there now as the next version of a data set.
 
+    It must hold new files, unless the newest version does not count (any more): then the same
+    files under a current key are a version as well.
+
     Raises:
         SubjectError: a file of the version before is gone or changed, or nothing is new.
         ClearanceRefused: the versions in the ledger are no chain.
@@ -121,7 +124,10 @@ def append_version(
     versions = history(LedgerRecords(evidence, rules, now), dataset)
     last = versions[-1] if versions else None
     before = _arrivals(evidence, last.says.tree) if last else []
-    lines = [*before, *_new_lines(snapshot, before)]
+    new = _new_lines(snapshot, before)
+    if not new and not (last and last.objection):
+        raise SubjectError(f"{snapshot.uri} has no new files: it is the version before")
+    lines = [*before, *new]
     leaves = [leaf_hash(line) for line in lines]
     tree = Tree(size=len(lines), root=Digest(merkle_root(leaves).hex()))
     statement = GrowthStatement(
@@ -214,10 +220,7 @@ def _new_lines(snapshot: Snapshot, before: Sequence[bytes]) -> list[bytes]:
             f"or changed: {named}",
             next_step="restore them; a data set that changes is recorded as another one",
         )
-    new = [record.line() for record in snapshot.manifest.files if record.line() not in known]
-    if not new:
-        raise SubjectError(f"{snapshot.uri} has no new files: it is the version before")
-    return new
+    return [record.line() for record in snapshot.manifest.files if record.line() not in known]
 
 
 def _path(line: bytes) -> str:

@@ -428,6 +428,7 @@ class Testimony:
             }
         counted = {step.verdict.at.payload for made in line.values() for step in made}
         found: dict[str, Witnessed] = {}
+        newest: Verdict | None = None
         near: list[str] = []
         others = 0
         for verdict in reversed(self._verdicts):
@@ -440,6 +441,7 @@ class Testimony:
                 near.append(f"{entry} is for another configuration of the stage")
             elif not says.verdict.clears and verdict.at.payload not in in_line:
                 near.append(f"{entry} says {says.verdict.value}")
+                newest = says.verdict
                 break  # the newest word counts, not the kindest
             elif says.subject.digest not in speaking:
                 others += 1
@@ -459,7 +461,7 @@ class Testimony:
             f"{purpose.name!r} needs {stage.name}, and no receipt for it speaks for "
             f"{digest.short}"
             + "".join(f"; {reason}" for reason in [*near, *self._ignored][:_REASONS]),
-            next_step=f"run the gate {stage.name} on exactly these bytes",
+            next_step=_after(newest, stage.name),
         )
 
     def _reservation(self, verdict: _Verdict, purpose: Purpose, digest: Digest, uri: str) -> str:
@@ -477,6 +479,15 @@ class Testimony:
         if says.subject.digest != digest and not says.unreserved:
             return "has warnings, and is about what this was taken from"
         return ""
+
+
+def _after(said: Verdict | None, stage: str) -> str:
+    """Return what to do where a stage's newest word about a subject is this."""
+    if said is Verdict.QUARANTINE:
+        return "use what remains: the clearance that the gate returned names it"
+    if said is Verdict.BLOCK:
+        return "see the report (`sluicegate report`); these bytes are not to be used"
+    return f"run the gate {stage} on exactly these bytes"
 
 
 def _allowed(witnessed: Witnessed, only: frozenset[Digest] | None) -> bool:

@@ -111,6 +111,7 @@ def secure(
 
 
 def run_identity() -> RunIdentity:
+    """Return which task run of which flow run this is, for the receipt."""
     labels = {
         "flow": flow_run.flow_name,
         "flow_run": flow_run.name,

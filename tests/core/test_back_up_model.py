@@ -177,6 +177,13 @@ def test_nor_does_it_where_the_manifest_was_removed_but_the_ledger_remembers(sce
     assert outcome.verdict is Verdict.BLOCK
 
 
+def test_a_head_of_an_expired_key_takes_no_name(scene):
+    examine(scene)
+    scene.rotate()
+    scene.redirect("v2", to="v1")
+    assert examine(scene, "v2").verdict.clears
+
+
 def test_nor_does_it_where_a_delete_marker_hides_the_manifest(cloud, client):
     cloud.back_up("v1")
     client.delete_object(Bucket="locked", Key="vault/models/churn/v1/manifest.ndjson")

@@ -7,6 +7,9 @@ import copy
 import hashlib
 import hmac
 import json
+import os
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -15,8 +18,12 @@ from sluicegate.cli.main import main
 from sluicegate.disclosure import commit, disclose, load_secret, verify_disclosure
 from sluicegate.errors import ClearanceRefused, ConfigurationError, KeyFileError, SubjectError
 from sluicegate.model import RowId
+from sluicegate.policy.load import load_policy
+from sluicegate.receipts.statement import WaiverUse
+from sluicegate.signing import attest, open_evidence
 from sluicegate.storage.snapshot import take_snapshot
 from sluicegate.storage.uri import SubjectUri
+from sluicegate.testimony import LedgerRecords
 from tests.scenes import Scene
 
 SECRET = bytes(range(32))
@@ -174,6 +181,30 @@ def test_a_key_that_may_not_commit_or_was_revoked_is_not_believed(world, shown):
         world.verify(shown)
 
 
+def test_a_verdict_that_consumers_would_not_take_is_not_shown_as_one(world):
+    world.scene.run(str(world.data))
+    world.commit(world.data, "rows")
+    row = world.disclose(world.data, RowId("data.parquet", 0), purpose="train")
+    policy = load_policy(world.scene.policy)
+    evidence = open_evidence(policy, write=True)
+    good = next(iter(LedgerRecords(evidence, policy, datetime.now(UTC)))).statement
+
+    def shown_with(**changes):
+        ref = attest(replace(good, invocation="x", **changes), evidence, world.scene.signer)
+        verdicts = [base64.b64encode(evidence.receipt(ref)).decode()]
+        return world.verify({**row, "verdicts": verdicts})
+
+    waiver = WaiverUse(check="c", owner="o", expires=date(2020, 1, 1))
+    with pytest.raises(ClearanceRefused, match="expired on 2020-01-01"):
+        shown_with(waivers=(waiver,))
+    with pytest.raises(ClearanceRefused, match="issued in the future"):
+        shown_with(issued=datetime.now(UTC) + timedelta(days=1))
+    with pytest.raises(ClearanceRefused, match="under other rules"):
+        shown_with(policy=good.subject.digest)
+    still = replace(waiver, expires=datetime.now(UTC).date())
+    assert shown_with(waivers=(still,)).verdicts[0].waivers == (still,)
+
+
 @pytest.mark.parametrize("leaf", ["z", "../a", RowId("data.parquet", 5), RowId("x", 0)])
 def test_a_leaf_that_is_not_there_is_refused(world, leaf):
     subject = world.data if isinstance(leaf, RowId) else world.folder
@@ -196,6 +227,11 @@ def test_secrets_are_private_files_of_32_bytes(tmp_path):
     path.write_bytes(b"short")
     with pytest.raises(KeyFileError, match="has not 32 bytes"):
         load_secret(path)
+    path.unlink()
+    os.mkfifo(path, 0o600)
+    for create in (False, True):
+        with pytest.raises(KeyFileError, match="is not a file"):
+            load_secret(path, create=create)
 
 
 def test_the_command_line_does_all_of_it(world, tmp_path, capsys):

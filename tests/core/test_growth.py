@@ -156,6 +156,66 @@ def test_of_two_writers_the_first_counts_and_the_second_is_told(lake, monkeypatc
     assert lake.verify()[-1].ref == winner.ref
 
 
+def rotated(lake):
+    """Let the key of the lake expire, and return the one that follows it."""
+    current = lake.scene.other_key("current")
+    entry = "  - {name: current, file: keys/current.pub.pem, stages: [growth]}\n"
+    old = "    not_after: 2026-01-01\n"
+    lake.scene.write_policy(lake.scene.policy.read_text() + old + entry)
+    return current
+
+
+def test_after_a_key_has_expired_the_next_version_settles_it(lake):
+    lake.append()
+    lake.scene.signer = rotated(lake)
+    with pytest.raises(ClearanceRefused, match=r"version 1 of clicks, the newest, does not count"):
+        lake.verify()
+    assert lake.append().says.version == 2  # the same files, said again
+    assert [bool(item.objection) for item in lake.verify()] == [True, False]
+    lake.write(c="3")
+    (lake.folder / "a").write_text("other")
+    with pytest.raises(SubjectError, match="did not only grow"):
+        lake.append()
+
+
+def test_what_an_expired_key_says_out_of_turn_is_passed_over(lake):
+    first = lake.append()
+    lake.write(c="3")
+    second = lake.append()
+    expired = lake.scene.signer
+    lake.scene.signer = rotated(lake)
+    lake.write(d="4")
+    third = lake.append()
+    lake.scene.signer, current = expired, lake.scene.signer
+    for changes in ({"version": 9}, {"version": 4}, {"version": 4, "previous": first.ref.digest}):
+        forge(lake, second.says, invocation=str(changes), **changes)
+    lake.scene.signer = current
+    assert [item.ref for item in lake.verify()] == [first.ref, second.ref, third.ref]
+    lake.write(e="5")
+    assert lake.append().says.version == 4
+    forge(lake, second.says, version=9, invocation="of a key that counts")
+    with pytest.raises(ClearanceRefused, match="it says version 9"):
+        lake.verify()
+
+
+def test_a_version_that_was_followed_at_once_counts(lake, monkeypatch):
+    import sluicegate.growth as growth
+
+    real, calls = growth.attest, []
+
+    def overtaken(*parts):
+        ref = real(*parts)
+        calls.append(ref)
+        if len(calls) == 1:
+            lake.write(c="3")
+            lake.append()
+        return ref
+
+    monkeypatch.setattr(growth, "attest", overtaken)
+    assert lake.append().says.version == 1
+    assert [item.ref for item in lake.verify()] == calls
+
+
 def test_other_data_sets_and_other_keys_do_not_matter(lake):
     lake.append()
     other = lake.scene.other_key("other")

@@ -329,3 +329,38 @@ def test_the_last_file_that_is_gone_is_gone(folder, cache, read):
     found = snap(folder, cache)
     assert [file.path for file in found.manifest.files] == sorted(NAMES)[:-1]
     assert read == []
+
+
+@pytest.mark.parametrize("name", ["cache", "key"])
+def test_a_pipe_in_the_place_of_the_cache_or_its_key_is_not_waited_for(
+    folder, cache, tmp_path, told, name
+):
+    snap(folder, cache)
+    key = tmp_path / "cache" / ".sluicegate-cache.key"
+    path = key if name == "key" else cache.path(SubjectUri.parse(folder))
+    path.unlink()
+    os.mkfifo(path, 0o600)
+    assert snap(folder, cache).manifest == take_snapshot(SubjectUri.parse(folder)).manifest
+    assert told
+    assert cache.use.known == 0
+
+
+def test_files_in_memory_are_not_remembered(folder, cache, read, monkeypatch):
+    """A mapping that is kept open can change them without another time."""
+    device = (folder / "a").stat().st_dev
+    monkeypatch.setattr(hash_cache, "_in_memory", lambda: frozenset({device}))
+    snap(folder, cache)
+    read.clear()
+    snap(folder, cache)
+    assert sorted(read) == sorted(NAMES)
+    monkeypatch.setattr(hash_cache, "_in_memory", lambda: frozenset({device + 1}))
+    snap(folder, cache)
+    read.clear()
+    snap(folder, cache)
+    assert not read
+
+
+@pytest.mark.skipif(not os.path.ismount("/dev/shm"), reason="nothing is mounted there")
+def test_the_mount_table_tells_which_files_are_in_memory(tmp_path):
+    assert os.stat("/dev/shm").st_dev in hash_cache._in_memory()
+    assert os.stat("/proc").st_dev not in hash_cache._in_memory()

@@ -354,3 +354,8 @@ def test_a_policy_that_cannot_be_edited_says_what_to_paste(scene, keys):
 def test_an_entry_is_a_number(keys, text):
     with pytest.raises(SystemExit):
         keys("revoke", "gates", f"--at={text}")
+
+
+def test_a_revocation_far_in_the_future_is_refused(trusting, keys):
+    with pytest.raises(ConfigurationError, match="nothing was signed at entry 1000000"):
+        keys("revoke", "gates", "--at", "1000000")

@@ -808,3 +808,13 @@ def test_two_kinds_of_ledger_do_not_share_a_folder(tmp_path, signer):
         open_ledger(where(folder, links=first), signer).append(b"a")
         with pytest.raises(ConfigurationError, match="holds another kind of ledger"):
             open_ledger(where(folder, links=second), signer)
+
+
+def test_a_batch_that_was_deleted_is_reported(tmp_path):
+    log = links(tmp_path)
+    for entry in (b"a", b"b", b"c"):
+        log.append(entry)
+    assert log.verify().size == 3
+    (tmp_path / "batch" / f"{1:020}").unlink()
+    with pytest.raises(LedgerError, match="no batch at 1"):
+        links(tmp_path).verify()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import multiprocessing
 import shutil
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sluicegate.cli import ledger_watch
+from sluicegate.cli import ledger_watch, terminal
 from sluicegate.errors import ConfigurationError, LedgerError, SluicegateError
 from sluicegate.ledger.folder import FolderLedger
 from sluicegate.ledger.link_objects import LinkObjects
@@ -515,3 +517,34 @@ def test_the_command_says_what_is_new_and_what_is_unreadable(world, monkeypatch,
     publish(world, b"garbage")
     with pytest.raises(SluicegateError):  # the command line makes exit code 2 of it
         run_watch(world, monkeypatch)
+
+
+def test_what_a_stranger_wrote_does_not_reach_the_terminal(world, monkeypatch, capsys):
+    hints = ("\x1b[2J", "a\nb", "\ud800", "\u202e")
+    for hint in hints:
+        bundle = {
+            "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+            "verificationMaterial": {"publicKey": {"hint": hint}},
+            "dsseEnvelope": {
+                "payload": "",
+                "payloadType": "application/vnd.in-toto+json",
+                "signatures": [{"sig": ""}],
+            },
+        }
+        world.log.append(json.dumps(bundle).encode())
+    assert run_watch(world, monkeypatch) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(hints)
+    assert all("no id of a key" in line and line.isprintable() for line in lines)
+
+
+def test_a_terminal_shows_what_it_cannot_encode(monkeypatch):
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    terminal.survive_any_text()
+    terminal.emit({"name": "é\ud800"})
+    print("é", terminal.visible("plain \x1b[2J\u202e\n"))
+    sys.stdout.flush()
+    shown = raw.getvalue().decode()
+    assert json.loads(shown[: shown.index("}") + 1]) == {"name": "é\ud800"}
+    assert shown.endswith("\\xe9 plain \\x1b[2J\\u202e\n\n")

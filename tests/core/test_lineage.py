@@ -131,6 +131,15 @@ def test_an_admission_by_a_key_that_no_longer_counts_admits_nothing():
     assert faults(walk(ledger, MODEL)) == {Fault.DISORDERED}
 
 
+def test_a_verdict_that_no_purpose_asks_for_admits_nothing():
+    ledger = Ledger()
+    ledger.judge(DATA, configured="with a list of my own")
+    ledger.make(MODEL, DATA)
+    assert not walk(ledger, MODEL).problems
+    ledger.change(0, required=False)
+    assert faults(walk(ledger, MODEL)) == {Fault.MISSING}
+
+
 def test_an_admission_is_about_every_digest():
     ledger = Ledger()
     ledger.judge(replace(DATA, sha256=digest("other")))
@@ -407,6 +416,47 @@ def test_an_admission_that_was_taken_back_is_found():
     ledger.make(MODEL, DATA)
     ledger.judge(DATA, Verdict.BLOCK)
     assert Fault.HELD in faults(walk(ledger, MODEL))
+    ledger.judge(DATA)
+    assert not walk(ledger, MODEL).problems
+
+
+@pytest.mark.parametrize("verdict", [Verdict.BLOCK, Verdict.INCONCLUSIVE])
+def test_every_purpose_may_take_an_admission_back(verdict):
+    ledger = Ledger()
+    ledger.judge(DATA)
+    scanned = ledger.judge(DATA, stage="scan")
+    ledger.make(MODEL, DATA, cleared_by=(scanned.digest,))
+    ledger.judge(DATA, verdict, configured="stricter")
+    ledger.judge(DATA)  # the lenient one cannot lift what the strict one said
+    assert faults(walk(ledger, MODEL)) == {Fault.HELD}
+    ledger.change(3, required=False)  # nobody asked
+    assert not walk(ledger, MODEL).problems
+    ledger.change(3, required=True)
+    ledger.judge(DATA, configured="stricter")
+    assert not walk(ledger, MODEL).problems
+
+
+def test_a_block_before_the_admission_stands_and_a_doubt_does_not():
+    ledger = Ledger()
+    ledger.judge(DATA, Verdict.BLOCK, configured="stricter")
+    ledger.judge(DATA)
+    scanned = ledger.judge(DATA, stage="scan")
+    ledger.make(MODEL, DATA, cleared_by=(scanned.digest,))
+    assert faults(walk(ledger, MODEL)) == {Fault.HELD}
+    ledger.edit(0, verdict=Verdict.INCONCLUSIVE)
+    assert not walk(ledger, MODEL).problems
+
+
+def test_a_yes_by_a_key_that_no_longer_counts_does_not_lift_a_no_about_an_admission():
+    ledger = Ledger()
+    ledger.judge(DATA)
+    scanned = ledger.judge(DATA, stage="scan")
+    ledger.make(MODEL, DATA, cleared_by=(scanned.digest,))
+    ledger.judge(DATA, Verdict.BLOCK)
+    ledger.judge(DATA)
+    assert not walk(ledger, MODEL).problems
+    ledger.change(4, objection="key expired")
+    assert faults(walk(ledger, MODEL)) == {Fault.HELD}
 
 
 def test_a_production_rests_on_receipts_that_are_there_and_came_before():
@@ -420,8 +470,24 @@ def test_a_production_rests_on_receipts_that_are_there_and_came_before():
     ledger.drop(8)
     assert faults(walk(ledger, MODEL)) == {Fault.MISSING}
     # Made under rules that have changed since: it was there.
-    ledger.rejected.append(Rejected(index=1, digest=cleared.digest, reason="other rules"))
+    rejected = Rejected(index=1, digest=cleared.digest, reason="other rules", earlier=cleared)
+    ledger.rejected.append(rejected)
     assert not walk(ledger, MODEL).problems
+    # Logged again later: it was there all the same.
+    ledger.rejected.append(replace(rejected, index=9, earlier=replace(cleared, index=9)))
+    assert not walk(ledger, MODEL).problems
+    ledger.rejected[:] = [replace(rejected, index=8, earlier=replace(cleared, index=8))]
+    assert faults(walk(ledger, MODEL)) == {Fault.DISORDERED}
+
+
+def test_a_production_cannot_rest_on_what_the_policy_does_not_listen_to():
+    ledger = Ledger()
+    ledger.make(DATA)
+    ledger.make(MODEL, DATA, cleared_by=(digest("junk"),))
+    ledger.rejected.append(Rejected(index=0, digest=digest("junk"), reason="it is not JSON"))
+    (problem,) = walk(ledger, MODEL).problems
+    assert (problem.fault, problem.entry) == (Fault.KEY, 1)
+    assert "it is not JSON" in problem.message
 
 
 @pytest.mark.parametrize("verdict", [Verdict.ALLOW, Verdict.BLOCK])
@@ -452,8 +518,44 @@ def test_a_derivation_may_rest_on_a_verdict_under_rules_that_have_changed_since(
     ledger.set_aside(DATA, MODEL, verdict=said.digest)
     ledger.drop(1)
     assert faults(walk(ledger, MODEL)) == {Fault.MISSING}
-    ledger.rejected.append(Rejected(index=1, digest=said.digest, reason="other rules"))
+    rejected = Rejected(index=1, digest=said.digest, reason="other rules")
+    ledger.rejected[:] = [rejected]  # anybody's words
+    assert faults(walk(ledger, MODEL)) == {Fault.KEY}
+    ledger.rejected[:] = [replace(rejected, earlier=said)]
     assert not walk(ledger, MODEL).problems
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"verdict": Verdict.BLOCK}, Fault.SWAPPED),
+        ({"subject": subject("other")}, Fault.SWAPPED),
+        ({"index": 8}, Fault.DISORDERED),
+        ({"stage": "validate"}, Fault.KEY),
+        ({}, None),
+    ],
+    ids=["verdict", "parent", "order", "stage", "sound"],
+)
+@pytest.mark.parametrize("earlier", [False, True], ids=["today's rules", "earlier rules"])
+def test_a_verdict_under_either_rules_must_be_a_quarantine_that_the_key_may_act_on(
+    changes, fault, earlier
+):
+    ledger = Ledger()
+    ledger.make(DATA)
+    said = ledger.judge(DATA, Verdict.QUARANTINE, stage="scan")
+    ledger.set_aside(DATA, MODEL, verdict=said.digest)
+    ledger.change(2, may_sign=("quarantine", "scan"))
+    if "index" in changes:
+        ledger.change(1, **changes)
+    else:
+        ledger.edit(1, **changes)
+    if earlier:
+        record = next(one for one in ledger.entries if one.digest == said.digest)
+        ledger.entries.remove(record)
+        ledger.rejected.append(
+            Rejected(index=record.index, digest=said.digest, reason="other rules", earlier=record)
+        )
+    assert faults(walk(ledger, MODEL)) == ({fault} if fault else set())
 
 
 def test_a_derivation_cannot_rest_on_the_verdict_about_other_data():

@@ -108,11 +108,27 @@ def test_a_remote_uri_keeps_its_path_and_loses_a_trailing_slash():
         ("file://[broken/data", "another host"),
         ("/data\x00.csv", "NUL"),
         ("file:///data%00.csv", "NUL"),
+        ("/tmp/\ud800", "no valid Unicode"),
+        ("s3://bucket/\udcff", "no valid Unicode"),
+        ("http://host/clean/../dirty/a.csv", "holds '.' or '..'"),
+        ("http://host/clean/%2e%2E/dirty/a.csv", "holds '.' or '..'"),
+        ("gs://bucket/clean/.%2e/dirty", "holds '.' or '..'"),
+        ("s3://bucket/./a", "holds '.' or '..'"),
+        ("memory://bucket/a/..", "holds '.' or '..'"),
     ],
 )
 def test_a_uri_that_does_not_say_one_thing_is_refused(text, why):
     with pytest.raises(SubjectError, match=why):
         SubjectUri.parse(text)
+
+
+@pytest.mark.parametrize("path", ["bucket/..a/b..", "bucket/.../c", "bucket/.hidden/%2ea", "b.c/d"])
+def test_dots_in_a_name_are_no_way_out(path):
+    assert str(SubjectUri.parse(f"gs://{path}")) == f"gs://{path}"
+
+
+def test_the_local_scheme_of_fsspec_is_another_name_for_the_same_place():
+    assert str(SubjectUri.parse("local:///lake/clean/../dirty%20x")) == "file:///lake/dirty x"
 
 
 @pytest.mark.parametrize(

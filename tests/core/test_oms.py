@@ -901,6 +901,38 @@ def test_a_path_length_is_kept(model):
         verify(model, bundle, authority.trust())
 
 
+@pytest.mark.parametrize(
+    ("eku", "good"),
+    [
+        ([ExtendedKeyUsageOID.SERVER_AUTH], False),
+        ([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CODE_SIGNING], True),
+        ([ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE], True),
+    ],
+)
+def test_an_issuer_for_something_else_issues_no_signers(authority, model, eku, good):
+    middle = issue("middle", authority.middle_key, (name("root"), authority.key), ca=True, eku=eku)
+    leaf = authority.leaf(eku=[ExtendedKeyUsageOID.CODE_SIGNING])
+    bundle = signed_by(authority, model, leaf, middle)
+    if good:
+        verify(model, bundle, authority.trust())
+        return
+    with pytest.raises(ReceiptError, match="may not issue for code signing"):
+        verify(model, bundle, authority.trust())
+
+
+def test_one_kind_of_name_does_not_stand_for_another(authority, model):
+    forged = [x509.DNSName(text) for text in ("ml@example.org", "https://ci/1", "CN=boss")]
+    bundle = signed_by(authority, model, authority.leaf(san=forged), authority.middle)
+    for identity in ("ml@example.org", "https://ci/1", "CN=boss"):
+        with pytest.raises(ReceiptError, match="issued to"):
+            verify(model, bundle, authority.trust(identity=identity))
+    workflow = "https://github.com/o/r/.github/workflows/w.yml@refs/heads/main?a=b"
+    san = [x509.UniformResourceIdentifier(workflow), x509.DNSName("ci.example.org")]
+    bundle = signed_by(authority, model, authority.leaf(san=san), authority.middle)
+    for identity in (workflow, "ci.example.org"):
+        verify(model, bundle, authority.trust(identity=identity))
+
+
 def test_the_signature_must_be_by_the_leaf(authority, model, signer):
     value = json.loads(signed_by(authority, model, authority.leaf(), authority.middle))
     own = json.loads(sign(model, signer))

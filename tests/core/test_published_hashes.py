@@ -160,6 +160,17 @@ def test_a_name_with_only_a_weak_digest_is_weak(data):
     assert not result.vouched
 
 
+def test_a_name_is_read_in_time_that_does_not_grow_with_its_square():
+    deep = "./" * 2000 + "a"
+    assert list(read_checksums(f"{A}  {deep}\n".encode()).files) == ["a"]
+    longest = "a/" * 2047 + "bc"
+    assert len(longest) == 4096
+    assert list(read_checksums(f"{A}  {longest}\n".encode()).files) == [longest]
+    for name in (f"{longest}d", "./" * (1 << 20) + "a"):
+        with pytest.raises(ReceiptError, match="more than 4096 characters"):
+            read_checksums(f"{A}  {name}\n".encode())
+
+
 def test_a_list_that_is_too_large_is_refused(monkeypatch):
     for module in ("checksums", "croissant"):
         monkeypatch.setattr(f"sluicegate.receipts.published.{module}.MAX_LIST_BYTES", 3)

@@ -271,6 +271,10 @@ def test_another_media_type_is_refused(kind):
         lambda value: value["verificationMaterial"]["publicKey"].pop("hint"),
         lambda value: value["verificationMaterial"].update(publicKey=[]),
         lambda value: value["verificationMaterial"]["publicKey"].update(hint=7),
+        lambda value: value["verificationMaterial"]["publicKey"].update(hint="a" * 63),
+        lambda value: value["verificationMaterial"]["publicKey"].update(hint="A" * 64),
+        lambda value: value["verificationMaterial"]["publicKey"].update(hint="a" * 64 + "\n"),
+        lambda value: value["verificationMaterial"]["publicKey"].update(hint="\x1b[2J"),
         lambda value: value["dsseEnvelope"].pop("payload"),
         lambda value: value["dsseEnvelope"].pop("signatures"),
         lambda value: value["dsseEnvelope"].update(signatures="one"),
@@ -287,6 +291,20 @@ def test_another_media_type_is_refused(kind):
 def test_a_bundle_of_another_shape_is_refused(change):
     with pytest.raises(ReceiptError):
         opened(edited(change))
+
+
+def test_a_refusal_quotes_little_of_a_strangers_text():
+    kind = "\x1b[2J\u202e\udfff" + "A" * 50_000
+    value = json.loads(SEALED) | {"mediaType": kind}
+    with pytest.raises(ReceiptError, match="of type") as refused:
+        Bundle.parse(json.dumps(value).encode())
+    statement = json.loads(write_statement(verdict())) | {"predicateType": kind}
+    with pytest.raises(ReceiptError, match="predicate") as also:
+        parse_statement(json.dumps(statement).encode())
+    for error in (refused, also):
+        assert str(error.value).isascii()
+        assert "\x1b" not in str(error.value)
+        assert len(str(error.value)) < 400
 
 
 @pytest.mark.parametrize("text", ["é", "AAA\N{FULLWIDTH EQUALS SIGN}", "\ud800"])

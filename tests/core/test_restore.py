@@ -98,6 +98,24 @@ def test_a_named_version_is_found_by_its_head_or_by_its_backup(scene, target):
         bring(scene, target.with_name("fourth"), version="v4")
 
 
+@pytest.mark.parametrize("renewed", [True, False])
+def test_an_expired_key_redirects_no_name(scene, target, renewed):
+    scene.back_up("v3")
+    signer = scene.rotate()
+    if renewed:
+        scene.promote("v2", signer=signer)
+    scene.redirect("v3", to="v1")
+    bring(scene, target, version="v3")
+    assert digest_of(target) == digest_of(scene.folder / "models/v3")
+
+
+def test_an_expired_key_makes_no_version(scene, target):
+    scene.rotate()
+    scene.redirect("v9", to="v1")
+    with pytest.raises(ClearanceRefused, match="no trusted receipt says that churn v9"):
+        bring(scene, target, version="v9")
+
+
 def test_an_empty_folder_is_filled(scene, target):
     target.mkdir(parents=True)
     bring(scene, target)

@@ -226,6 +226,59 @@ def test_a_head_of_a_key_that_has_expired_does_not_serve_and_can_be_renewed(serv
     assert served.current().key == "new"
 
 
+def test_an_expired_key_gives_the_name_of_a_version_to_nothing_else(scene):
+    scene.release("v1")
+    scene.back_up("v0", "old weights\n")
+    scene.back_up("v2")
+    signer = scene.rotate()
+    scene.promote("v1", signer=signer)
+    scene.redirect("v2", to="v0")
+    pointer_before = head_file(scene).read_bytes()
+    for attempt in (scene.current, lambda: mend_head(MODEL, scene.policy)):
+        with pytest.raises(ClearanceRefused, match="does not count"):
+            attempt()
+    assert head_file(scene).read_bytes() == pointer_before
+    served = scene.promote("v2", signer=signer)
+    assert (served.epoch, str(served.vault)) == (4, str(scene.vault.uri))
+    assert served.subject.digest == scene.vault.manifest(MODEL, "v2", served.subject.digest).digest
+    assert scene.current().subject.uri == str(scene.vault.version_uri(MODEL, "v2"))
+    with pytest.raises(ClearanceRefused, match="name the version"):
+        scene.roll_back(signer=signer)
+    with pytest.raises(ClearanceRefused, match=r"v2 means two models: .* in epoch 3 \(v2"):
+        scene.roll_back(to=3, signer=signer)
+    assert scene.roll_back(to="v1", signer=signer).version == "v1"
+
+
+def test_a_backup_confirms_what_an_expired_key_said(served):
+    signer = served.rotate()
+    served.promote("v3", signer=signer)
+    back = served.roll_back(to=2, signer=signer)
+    assert (back.version, back.epoch) == ("v2", 5)
+    assert served.current().key == "heads2"
+
+
+def test_an_older_pointer_is_told_under_heads_that_do_not_count_too(served):
+    signer = served.rotate()
+    old = head_file(served).read_bytes()
+    served.promote("v2", signer=signer)
+    served.redirect("v3", to="v1")
+    head_file(served).write_bytes(old)
+    with pytest.raises(ClearanceRefused, match=r"is an old one: expected epoch 4 \(v2"):
+        served.promote("v2", signer=signer)
+
+
+def test_a_head_and_a_backup_that_disagree_are_both_named(served):
+    kept = served.back_up("v4")
+    other = replace(served, place=str(served.folder / "other-vault"))
+    other.back_up("v4", "other weights")
+    uri = str(served.vault.version_uri(MODEL, "v4"))
+    subject = replace(kept.statement.subject, name="v4", uri=uri)
+    served.log(next_head(served, version="v4", subject=subject))
+    mend_head(MODEL, served.policy)
+    with pytest.raises(ClearanceRefused, match=r"in epoch 4 \(v4.*was backed up \(ledger entry"):
+        served.promote("v4")
+
+
 def test_a_revoked_key_takes_back_the_heads_after_its_revocation(served):
     at = newest(served).record.index
     text = served.policy.read_text().replace(
@@ -405,8 +458,54 @@ def test_a_report_that_was_edited_does_not_rename_a_backup(scene):
     report = scene.folder / "evidence/reports" / f"{outcome.statement.report.hex}.json"
     report.write_bytes(report.read_bytes().replace(b'"v1"', b'"v2"'))
     for version in ("v1", "v2"):
-        with pytest.raises(ClearanceRefused, match="no trusted receipt"):
+        with pytest.raises(ClearanceRefused, match=rf"report .*{report.name} is missing or was"):
             scene.promote(version)
+
+
+def report_of(scene: ServingScene, outcome) -> Path:
+    return scene.folder / "evidence/reports" / f"{outcome.statement.report.hex}.json"
+
+
+def test_a_report_that_was_removed_hides_no_other_model_of_that_name(scene):
+    outcome = scene.back_up("v1")
+    replace(scene, place=str(scene.folder / "other-vault")).back_up("v1", "other weights")
+    report_of(scene, outcome).unlink()
+    with pytest.raises(ClearanceRefused, match=r"is about churn v1: its report"):
+        scene.promote("v1")
+
+
+def test_a_report_that_was_removed_hides_no_later_word(scene):
+    scene.back_up("v1")
+    path, folder = blob(scene, "v1"), scene.folder / "models/v1"
+    good = path.read_bytes()
+    path.chmod(0o644)
+    path.write_bytes(b"bad")
+    again = scene.stage("v1")
+    outcomes = [
+        run_gate(stage, folder, scene.policy, signer=scene.gates)
+        for stage in (again, replace(again, retain_days=31))
+    ]
+    path.write_bytes(good)
+    report_of(scene, outcomes[0]).unlink()
+    with pytest.raises(ClearanceRefused, match="newest word on the backup of churn v1 is block"):
+        scene.promote("v1")
+    report_of(scene, outcomes[1]).unlink()
+    with pytest.raises(
+        ClearanceRefused, match=r"cannot tell whether .* \(block\), is about churn v1"
+    ):
+        scene.promote("v1")
+    run_gate(again, folder, scene.policy, signer=scene.gates)
+    assert scene.promote("v1").epoch == 1
+
+
+def test_a_lost_report_of_a_backup_that_failed_keeps_nobody_else_from_serving(scene):
+    scene.back_up("v1")
+    folder = scene.model("v2")
+    stage = replace(scene.stage("v2"), vault=str(folder / "inside"))
+    outcome = run_gate(stage, folder, scene.policy, signer=scene.gates)
+    assert not outcome.verdict.clears
+    report_of(scene, outcome).unlink()
+    assert scene.promote("v1").epoch == 1
 
 
 def test_a_backup_that_was_found_damaged_later_is_not_promoted_until_it_is_mended(scene):
@@ -468,7 +567,7 @@ def test_a_pointer_for_a_model_that_the_ledger_does_not_know_is_told(served):
 def test_a_promotion_that_was_interrupted_is_mended(served, monkeypatch):
     from sluicegate.serving import change
 
-    def die(*args):
+    def die(*args, **options):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -773,6 +872,13 @@ def test_a_memory_that_is_damaged_is_not_begun_anew(served, seen, text):
     assert seen.read_bytes() == text
 
 
+def test_a_pipe_in_place_of_the_memory_is_not_waited_for(served, seen):
+    seen.parent.mkdir()
+    os.mkfifo(seen)
+    with pytest.raises(LedgerError, match="not a plain file"):
+        served.current(seen=seen)
+
+
 def test_a_memory_that_cannot_be_kept_is_no_pass(served, tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(LedgerError, match="cannot lock"):
@@ -793,12 +899,14 @@ def test_a_head_that_nobody_renewed_is_told_as_frozen(served):
 
 def test_a_head_of_the_future_does_not_serve(served):
     served.log(next_head(served, issued=datetime.now(UTC) + timedelta(hours=1)))
-    mend_head(MODEL, served.policy)
+    with pytest.raises(ClearanceRefused, match="issued in the future"):
+        mend_head(MODEL, served.policy)
     with pytest.raises(ClearanceRefused, match="issued in the future"):
         served.current()
     with pytest.raises(ClearanceRefused, match="issued in the future"):
         served.roll_back()
-    assert served.promote("v3").epoch == 5
+    with pytest.raises(ClearanceRefused, match="issued in the future"):
+        served.promote("v3")
 
 
 # -- S3 ---------------------------------------------------------------------------------------

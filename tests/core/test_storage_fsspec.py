@@ -121,6 +121,16 @@ def test_a_scheme_that_nobody_serves_is_an_error_about_the_subject(uri):
     assert "fsspec implementation" in caught.value.next_step
 
 
+def test_a_storage_that_cannot_be_reached_is_an_error_about_the_subject(monkeypatch):
+    def unreachable(_: str) -> None:
+        raise PermissionError("token hunter2")
+
+    monkeypatch.setattr("fsspec.core.url_to_fs", unreachable)
+    with pytest.raises(SubjectError, match="cannot connect") as caught:
+        snap("gs://bucket/key")
+    assert "hunter2" not in str(caught.value)
+
+
 def test_a_link_that_the_storage_reports_is_refused(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"a\n1\n")
     (tmp_path / "link.csv").symlink_to("a.csv")

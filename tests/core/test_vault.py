@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 
 import boto3
@@ -19,10 +20,11 @@ from hypothesis import strategies as st
 
 from sluicegate.canonical import Digest
 from sluicegate.errors import ConfigurationError, SubjectChangedError, SubjectError
+from sluicegate.storage import vault as vaults
 from sluicegate.storage import vault_s3
 from sluicegate.storage.manifest import FileRecord, Manifest
 from sluicegate.storage.vault import Vault, check_name, distinct, open_vault, version_name
-from sluicegate.storage.vault_base import COMPLIANCE, GOVERNANCE, Lock, in_order
+from sluicegate.storage.vault_base import COMPLIANCE, GOVERNANCE, Fetched, Lock, in_order
 from tests.aws import moto_server, point_at
 
 BYTES = b"the weights of a model"
@@ -118,6 +120,41 @@ def test_a_version_that_has_another_manifest_is_told_and_not_overwritten(vault):
     assert not vault.put_manifest("churn", "v1", other)
     assert vault.other_models("churn", "v1", other.digest) == [MANIFEST.digest.short]
     assert vault.manifest("churn", "v1", MANIFEST.digest) == MANIFEST
+
+
+def test_a_sparse_manifest_is_given_up_at_its_first_line(tmp_path):
+    vault = open_vault(str(tmp_path / "vault"))
+    vault.put_manifest("churn", "v1", MANIFEST)
+    path = tmp_path / "vault/models/churn/v1/manifest.ndjson"
+    path.chmod(0o644)
+    os.truncate(path, 1 << 40)
+    with pytest.raises(SubjectChangedError, match="found an unreadable manifest"):
+        vault.manifest("churn", "v1", MANIFEST.digest)
+
+
+def test_a_manifest_is_read_and_stored_up_to_its_limit(vault, monkeypatch):
+    vault.put_manifest("churn", "v1", MANIFEST)
+    monkeypatch.setattr(vaults, "MAX_MANIFEST_BYTES", len(MANIFEST.ndjson()))
+    assert vault.manifest("churn", "v1", MANIFEST.digest) == MANIFEST
+    monkeypatch.setattr(vaults, "MAX_MANIFEST_BYTES", len(MANIFEST.ndjson()) - 1)
+    with pytest.raises(SubjectChangedError, match="an unreadable manifest"):
+        vault.manifest("churn", "v1", MANIFEST.digest)
+    with pytest.raises(SubjectError, match="expected at most"):
+        vault.put_manifest("churn", "v2", MANIFEST)
+
+
+def test_a_vault_that_breaks_off_is_no_bad_manifest(tmp_path, monkeypatch):
+    vault = open_vault(str(tmp_path / "vault"))
+    vault.put_manifest("churn", "v1", MANIFEST)
+
+    def broken():
+        yield MANIFEST.ndjson()[:10]
+        raise SubjectError("cannot reach the vault")
+
+    fetched = Fetched(chunks=broken(), version="", lock=None)
+    monkeypatch.setattr(type(vault.shelf), "fetch", lambda *_: nullcontext(fetched))
+    with pytest.raises(SubjectError, match="cannot reach the vault"):
+        vault.other_models("churn", "v1", MANIFEST.digest)
 
 
 def test_receipts_come_back_and_a_lost_one_is_missing(vault):

@@ -11,7 +11,7 @@ import pytest
 
 from sluicegate.canonical import Digest
 from sluicegate.clearance import open_cleared
-from sluicegate.errors import ClearanceRefused, ConfigurationError, LedgerError
+from sluicegate.errors import ClearanceRefused, ConfigurationError, LedgerError, ReceiptError
 from sluicegate.gate import run_gate
 from sluicegate.model import Outcome, Verdict
 from sluicegate.policy.load import load_policy
@@ -20,7 +20,7 @@ from sluicegate.receipts.lineage import HELD, SEEN
 from sluicegate.receipts.statement import ProductionStatement, Subject
 from sluicegate.signing import attest, open_evidence
 from sluicegate.stages.base import Context, configuration, configuration_files, stage_fields
-from sluicegate.stages.provenance import VerifyProvenance
+from sluicegate.stages.provenance import VerifyProvenance, publisher
 from sluicegate.stages.provenance import stage as stage_module
 from sluicegate.stages.registry import BUILT_IN
 from sluicegate.storage.snapshot import take_snapshot
@@ -381,6 +381,36 @@ def test_the_list_and_its_signature_may_lie_in_the_data(now, model, tmp_path):
     assert wrong(run(again, Ledger(), published=path, sources=())) == {}
 
 
+def test_copies_of_the_list_under_other_names_are_files_like_others(now, model, tmp_path):
+    folder = model.uri.local
+    path = checksums(model, folder)
+    content = (folder / "SHA256SUMS").read_bytes()
+    (folder / "sitecustomize.py").write_bytes(content)
+    (folder / "deep").mkdir()
+    (folder / "deep" / "SHA256SUMS").write_bytes(content)
+    report = run(take_snapshot(model.uri), Ledger(), published=path, sources=())
+    check = next(one for one in report.checks if one.id == "provenance.published")
+    assert check.outcome is FAILED
+    assert check.findings[0].files == ("deep/SHA256SUMS", "sitecustomize.py")
+
+
+def test_a_list_that_nobody_signed_is_not_parsed(scene, monkeypatch):
+    content, mine = b"{}", scene.other_key("mallory")
+    key = (scene.folder / "keys/gates.pub.pem").read_bytes()
+
+    def parsed(*_: object) -> None:
+        pytest.fail("the list was parsed before its signature was verified")
+
+    for name in ("parse_json", "read_croissant", "read_checksums"):
+        monkeypatch.setattr(publisher, name, parsed)
+    forged = base64.b64encode(mine.sign(content))
+    with pytest.raises(ReceiptError):
+        publisher.read_published(content, key=key, signature=forged, name="x")
+    sound = base64.b64encode(scene.signer.sign(content))
+    with pytest.raises(pytest.fail.Exception):
+        publisher.read_published(content, key=key, signature=sound, name="x")
+
+
 def test_a_hold_outweighs_a_publisher(now, model, tmp_path):
     ledger = Ledger()
     ledger.tell(Subject.of(model), HELD)
@@ -402,6 +432,7 @@ def test_a_hold_outweighs_a_publisher(now, model, tmp_path):
         {"published_key": "x.pem"},
         {"published": "x", "published_signature": "y"},
         {"sources": ("",)},
+        {"sources": ("gates*",)},
     ],
 )
 def test_options_that_make_no_sense_are_refused(now, model, options):
@@ -538,6 +569,123 @@ def test_a_receipt_that_was_moved_to_other_data_does_not_count(project):
     assert gate(project).verdict is Verdict.BLOCK
 
 
+LAUNDERING = """\
+version: 1
+purposes:
+  deploy:
+    stages:
+      - verify-provenance: {sources: ["*"], require: [train]}
+  train:
+    stages:
+      - verify-provenance: {sources: ["*"], published: SHA256SUMS}
+keys:
+  - {name: gates, file: keys/gates.pub.pem, stages: ["*"]}
+"""
+
+
+@pytest.mark.parametrize("honest", [False, True])
+def test_a_list_that_no_purpose_names_admits_no_data(scene, honest):
+    """Whoever may run gates could otherwise vouch for any data, in place of the publisher."""
+    data = scene.write_data([1, 2, 3])
+    line = f"{hashlib.sha256(data.read_bytes()).hexdigest()}  {data.name}\n"
+    (scene.folder / "MINE").write_text(line)
+    (scene.folder / "SHA256SUMS").write_text(line if honest else f"{'0' * 64}  {data.name}\n")
+    scene.write_policy(LAUNDERING)
+    deploy, train = (
+        load_policy(scene.policy).purpose(name).requirements[0].stage
+        for name in ("deploy", "train")
+    )
+    own = VerifyProvenance(sources=("*",), published=str(scene.folder / "MINE"))
+    stage = train if honest else own
+    assert run_gate(stage, data, scene.policy, signer=scene.signer).verdict is Verdict.ALLOW
+    (scene.folder / "model.bin").write_bytes(b"weights")
+    produce(scene, scene.signer, scene.folder / "model.bin", data, activity="train")
+    outcome = run_gate(deploy, scene.folder / "model.bin", scene.policy, signer=scene.signer)
+    assert outcome.verdict is (Verdict.ALLOW if honest else Verdict.BLOCK)
+
+
+QUARANTINING = """\
+version: 1
+purposes:
+  train:
+    stages:
+      - verify-provenance: {sources: ["*"]}
+keys:
+  - {name: gates, file: keys/gates.pub.pem, stages: ["*"]}
+  - {name: q, file: keys/q.pub.pem, stages: [MAY]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("may", "by", "allowed"),
+    [
+        ("quarantine", "junk", False),
+        ("quarantine", "q", False),
+        ("quarantine", "gates", False),
+        ("quarantine, flag-negatives", "q", True),
+    ],
+)
+def test_a_key_for_quarantine_alone_makes_nothing_of_its_own(scene, may, by, allowed):
+    q = scene.other_key("q")
+    scene.write_policy(QUARANTINING.replace("MAY", may))
+    policy, raw, rest = load_policy(scene.policy), scene.write_data([1]), scene.folder / "rest"
+    rest.write_bytes(b"anything")
+    produce(scene, scene.signer, raw)
+    parent, remainder = (Subject.of(take_snapshot(SubjectUri.parse(one))) for one in (raw, rest))
+    evidence, world = open_evidence(policy, write=True), Ledger(clock=datetime.now(UTC))
+    world.judge(parent, Verdict.QUARANTINE, stage="flag-negatives")
+    verdict = replace(world.entries[0].statement, policy=policy.digest)
+    signer = scene.signer if by == "gates" else q
+    logged = evidence.log(b"junk") if by == "junk" else attest(verdict, evidence, signer)
+    world.set_aside(parent, remainder, verdict=logged.digest)
+    attest(replace(world.entries[1].statement, issued=datetime.now(UTC)), evidence, q)
+    stage = policy.purpose("train").requirements[0].stage
+    outcome = run_gate(stage, rest, scene.policy, signer=scene.signer)
+    assert outcome.verdict is (Verdict.ALLOW if allowed else Verdict.BLOCK)
+    if not allowed:
+        assert outcome.statement.checks["provenance.keys"] is FAILED
+
+
 def test_replaced_clocks_do_not_reach_the_walk(model):
     """Without a stopped clock the stage reads the real one: nothing here is too old."""
     assert wrong(run(model, replace(trained(model)), max_age="9999w")) == {}
+
+
+PUBLISHED = """\
+version: 1
+purposes:
+  train:
+    stages:
+      - verify-provenance: {published: SHA256SUMS}
+keys:
+  - {name: gates, file: keys/gates.pub.pem, stages: ["*"]}
+"""
+
+
+def test_what_a_publisher_vouches_for_passes_again_and_after_an_import(scene):
+    data = scene.write_data([1, 2, 3])
+    line = f"{hashlib.sha256(data.read_bytes()).hexdigest()}  {data.name}\n"
+    (scene.folder / "SHA256SUMS").write_text(line)
+    scene.write_policy(PUBLISHED)
+    stage = load_policy(scene.policy).purpose("train").requirements[0].stage
+    for _ in range(2):
+        assert run_gate(stage, data, scene.policy, signer=scene.signer).verdict is Verdict.ALLOW
+    produce(scene, scene.signer, data)
+    assert run_gate(stage, data, scene.policy, signer=scene.signer).verdict is Verdict.ALLOW
+    model = scene.folder / "model.bin"
+    model.write_bytes(b"weights")
+    produce(scene, scene.signer, model, data, activity="train")
+    outcome = run_gate(stage, model, scene.policy, signer=scene.signer)
+    assert outcome.verdict is not Verdict.ALLOW  # nobody vouches for the model
+
+
+def test_a_block_by_options_of_ones_own_is_no_word_about_the_data(scene):
+    data, model = scene.write_data([1, 2, 3]), scene.folder / "model.bin"
+    scene.write_policy(PUBLISHED.replace("{published: SHA256SUMS}", '{sources: ["*"]}'))
+    produce(scene, scene.signer, data)
+    own = VerifyProvenance(sources=("nowhere/*",))
+    assert run_gate(own, data, scene.policy, signer=scene.signer).verdict is Verdict.BLOCK
+    model.write_bytes(b"weights")
+    produce(scene, scene.signer, model, data, activity="train")
+    stage = load_policy(scene.policy).purpose("train").requirements[0].stage
+    assert run_gate(stage, model, scene.policy, signer=scene.signer).verdict is Verdict.ALLOW

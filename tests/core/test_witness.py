@@ -68,7 +68,7 @@ def request(old, size, leaves=LEAVES, **options):
 @pytest.fixture
 def make(tmp_path):
     def made(**options):
-        options = {"logs": [LOG.verifier, OTHER_LOG.verifier]} | options
+        options = {"logs": [LOG.verifier, OTHER_LOG.verifier], "admit": True} | options
         return Witness(tmp_path / "state", WITNESS, options.pop("logs"), **options)
 
     return made
@@ -168,7 +168,7 @@ def test_every_other_request_gets_the_status_of_the_specification(make, body, st
 
 @given(st.binary(max_size=300))
 def test_no_bytes_at_all_make_it_sign(tmp_path_factory, body):
-    witness = Witness(tmp_path_factory.mktemp("w") / "state", WITNESS, [LOG.verifier])
+    witness = Witness(tmp_path_factory.mktemp("w") / "state", WITNESS, [LOG.verifier], admit=True)
     assert witness.add_checkpoint(body).status == 400
     assert witness.add_checkpoint(b"old 0\n\n" + body).status == 400
 
@@ -217,8 +217,17 @@ def test_a_lost_state_does_not_begin_anew(make, tmp_path):
     with pytest.raises(LedgerError, match="is gone"):
         witness.add_checkpoint(request(0, 5, FORK))
     with pytest.raises(ConfigurationError, match="knows nothing of the log"):
-        make()
+        make(admit=False)
     assert make(admit=True).add_checkpoint(request(0, 5)).status == 200
+
+
+def test_a_folder_that_is_missing_is_no_first_start(make, tmp_path):
+    make().add_checkpoint(request(0, 5))
+    assert make(admit=False).add_checkpoint(request(5, 6)).status == 200
+    (tmp_path / "state").rename(tmp_path / "lost")
+    with pytest.raises(ConfigurationError, match="start once with --admit"):
+        make(admit=False)
+    assert not (tmp_path / "state").exists()  # nor is it one the next time
 
 
 @pytest.mark.parametrize("damage", [b"", b"garbage"])
@@ -383,7 +392,10 @@ def test_cosignatures_are_collected_verified_and_published(ledger, server):
 def test_several_witnesses_and_one_that_is_away(ledger, make, tmp_path):
     second = NoteSigner("witness.example/w2", Ed25519PrivateKey.generate(), COSIGNATURE)
     ledger.append(b"a")
-    with serving(make()) as one, serving(Witness(tmp_path / "2", second, [LOG.verifier])) as two:
+    with (
+        serving(make()) as one,
+        serving(Witness(tmp_path / "2", second, [LOG.verifier], admit=True)) as two,
+    ):
         away = NoteSigner("witness.example/w3", Ed25519PrivateKey.generate(), COSIGNATURE)
         keys = {
             one.url: WITNESS.verifier,
@@ -555,7 +567,7 @@ def test_the_commands_make_a_witness_that_cosigns(tmp_path, monkeypatch, capsys)
         "args = parser.parse_args(sys.argv[1:]); sys.exit(args.run(args))"
     )
     command = [sys.executable, "-c", script, "witness", "serve", "--state", tmp_path / "state"]
-    command += ["--key", private, "--name", name, "--log", str(LOG.verifier), "--json"]
+    command += ["--key", private, "--name", name, "--log", str(LOG.verifier), "--json", "--admit"]
     log = FolderLedger(tmp_path / "log", origin=ORIGIN, signer=LOG)
     log.append(b"a")
     settings = LedgerSettings(

@@ -95,7 +95,7 @@ def revoke(args: argparse.Namespace) -> int:
     path = find_policy(args.policy).resolve()
     policy = load_policy(path)
     key = find_key(policy, args.name)
-    index = _next_index(policy) if args.at is None else args.at
+    index = _next_index(policy) if args.at is None else _named_index(policy, args.at)
     details = {"key": args.name, "id": key.key.id, "revoked_at": str(index)}
     said: dict[str, Json] = {"name": args.name, "id": key.key.id, "revoked_at": index}
     said |= change(path, "key.revoked", details, lambda: revoke_key(path, args.name, index))
@@ -258,6 +258,23 @@ def _next_name(name: str, taken: set[str]) -> str:
     while (following := f"{stem}-{number + 1}") in taken:
         number += 1
     return following
+
+
+def _named_index(policy: Policy, index: int) -> int:
+    """Return the index that a user named, unless the ledger is known to be shorter.
+
+    A digit too many would leave a stolen key in use.
+    """
+    try:
+        size = _next_index(policy)
+    except LedgerError:
+        return index  # damaged: the user knows better
+    if index > size:
+        raise ConfigurationError(
+            f"the ledger has {size} entries: nothing was signed at entry {index} yet",
+            next_step="leave --at out to revoke from the next entry on",
+        )
+    return index
 
 
 def _next_index(policy: Policy) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from sluicegate.canonical import Digest, Json, parse_json
 from sluicegate.cli.ledger_prove import add_prove_options, export_ledger, number_of, run_prove
 from sluicegate.cli.ledger_watch import add_cosign, add_watch
-from sluicegate.cli.terminal import PASSED, emit
+from sluicegate.cli.terminal import PASSED, emit, visible
 from sluicegate.errors import ClearanceRefused, LedgerError, ReceiptError, SluicegateError
 from sluicegate.evidence import Evidence, ReceiptRef
 from sluicegate.ledger.base import LedgerState
@@ -118,9 +118,10 @@ def _list(args: argparse.Namespace) -> int:
     for row in rows:
         if row["trusted"]:
             what = row.get("verdict", row["kind"])
-            print(f"{row['index']:>5}  {row['issued']}  {row['stage']:<20} {what:<12} {row['uri']}")
+            line = f"{row['issued']}  {row['stage']:<20} {what:<12} {row['uri']}"
         else:
-            print(f"{row['index']:>5}  not trusted: {row['why']}")
+            line = f"not trusted: {row['why']}"
+        print(visible(f"{row['index']:>5}  {line}"))
     return PASSED
 
 

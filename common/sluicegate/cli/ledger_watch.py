@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Final, cast
 
 from sluicegate.canonical import Digest, Json, sha256_hex
-from sluicegate.cli.terminal import COULD_NOT_CONCLUDE, NOT_CLEARED, PASSED, emit, report_failure
+from sluicegate.cli.terminal import (
+    COULD_NOT_CONCLUDE,
+    NOT_CLEARED,
+    PASSED,
+    emit,
+    report_failure,
+    visible,
+)
 from sluicegate.errors import ClearanceRefused, ConfigurationError, LedgerError, ReceiptError
 from sluicegate.evidence import ReceiptRef
 from sluicegate.ledger.cosigning import CosignedLedger, collect_cosignatures
@@ -96,7 +103,7 @@ def _watch(args: argparse.Namespace) -> int:
             failures += 1
             if args.once or failures == _FAILURES:
                 raise
-            print(f"sluicegate: cannot look now: {error.what}", file=sys.stderr)
+            print(f"sluicegate: cannot look now: {visible(error.what)}", file=sys.stderr)
         if args.json and not failures:
             emit({"outcome": "passed", **_size_of(watch), "entries": rows})
         if args.once:
@@ -121,7 +128,7 @@ def _teller(policy: Policy, rows: list[Json], *, as_json: bool) -> Callable[[int
                 if "stage" in row
                 else f"unreadable or not trusted: {row['why']}"
             )
-            print(f"{index:>6}  {what}", flush=True)
+            print(visible(f"{index:>6}  {what}"), flush=True)
 
     return tell
 

@@ -10,7 +10,7 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import Final
 
-from sluicegate.cli.terminal import COULD_NOT_CONCLUDE, report_failure
+from sluicegate.cli.terminal import COULD_NOT_CONCLUDE, report_failure, survive_any_text
 from sluicegate.errors import ConfigurationError, Decision, SluicegateError
 
 __all__ = ["main"]
@@ -68,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Whatever goes wrong, the code is never 0, and never 1 unless something was decided.
     """
+    survive_any_text()
     args = argparse.Namespace(json=False)
     try:
         args = _parser(sys.argv[1:] if argv is None else argv).parse_args(argv)

@@ -50,6 +50,7 @@ def capture(args: argparse.Namespace) -> int:
     started = datetime.now(UTC)
     snapshot = snapshot_of(args.subject)
     sources = _sources(args, policy)
+    _must_agree(policy, Subject.of(snapshot), sources)
     record: dict[str, Json] = {
         "schema": "sluicegate-capture/v1",
         "activity": args.activity or ("transform" if sources else "import"),
@@ -83,6 +84,31 @@ def _sources(args: argparse.Namespace, policy: Policy) -> tuple[Subject, ...]:
         return ()
     records = read_records(policy)
     return tuple(dict.fromkeys(find_subject(text, records) for text in args.made_from))
+
+
+def _must_agree(policy: Policy, subject: Subject, sources: tuple[Subject, ...]) -> None:
+    """Refuse to say what contradicts the ledger: nothing there can be taken back.
+
+    Raises:
+        ClearanceRefused: the subject would be made from itself, or was said to be made from
+            something else.
+    """
+    inputs = {source.digest for source in sources}
+    if subject.digest in inputs:
+        raise ClearanceRefused(
+            f"{subject.uri} would be made from itself", next_step="name what it was made from"
+        )
+    for record in read_records(policy):
+        said = record.statement
+        if not isinstance(said, ProductionStatement) or said.subject.digest != subject.digest:
+            continue
+        if {source.digest for source in said.made_from} != inputs and not record.objection:
+            raise ClearanceRefused(
+                f"ledger entry {record.index} says that {subject.uri} was made from "
+                f"{len(said.made_from)} other inputs: both could not be believed",
+                next_step="if that entry is wrong, revoke the key that signed it at that entry, "
+                "or change the subject and record it anew",
+            )
 
 
 def _vouched(args: argparse.Namespace, snapshot: Snapshot) -> Json:

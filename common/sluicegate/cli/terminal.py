@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import time
@@ -10,7 +11,16 @@ from typing import Final
 from sluicegate.canonical import Json
 from sluicegate.errors import Decision, SluicegateError
 
-__all__ = ["COULD_NOT_CONCLUDE", "NOT_CLEARED", "PASSED", "Progress", "emit", "report_failure"]
+__all__ = [
+    "COULD_NOT_CONCLUDE",
+    "NOT_CLEARED",
+    "PASSED",
+    "Progress",
+    "emit",
+    "report_failure",
+    "survive_any_text",
+    "visible",
+]
 
 PASSED: Final = 0
 NOT_CLEARED: Final = 1
@@ -47,16 +57,37 @@ class Progress:
             self._visible = False
 
 
+def survive_any_text() -> None:
+    """Make standard output and error escape what they cannot encode, in place of failing.
+
+    Names of files and what strangers write need be no valid Unicode.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def visible(text: str) -> str:
+    """Return text with escapes for what would steer a terminal or turn the direction of text."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode()
+        for char in text
+    )
+
+
 def emit(value: Json) -> None:
-    """Print JSON on standard output."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    """Print JSON on standard output; in ASCII where that cannot show everything."""
+    whole = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    print(json.dumps(value, indent=2, ensure_ascii=not whole))
 
 
 def report_failure(error: Decision | SluicegateError, *, as_json: bool) -> int:
     """Say what went wrong and what to do; return the exit code."""
     decided = isinstance(error, Decision)
+    outcome = "refused" if decided else "could not conclude"
     if as_json:
-        outcome = "refused" if decided else "could not conclude"
         emit(
             {
                 "outcome": outcome,
@@ -65,5 +96,5 @@ def report_failure(error: Decision | SluicegateError, *, as_json: bool) -> int:
                 "next": error.next_step,
             }
         )
-    print(f"sluicegate: {'refused' if decided else 'could not conclude'}: {error}", file=sys.stderr)
+    print(f"sluicegate: {outcome}: {visible(str(error))}", file=sys.stderr)
     return NOT_CLEARED if decided else COULD_NOT_CONCLUDE

@@ -87,7 +87,7 @@ class Chain:
             if self._objects.create(batch_name(first), sealed):
                 self._finish(head, batch)
                 return first
-            found = self._batch(first)
+            found = self.batch(first)
             if found is not None and found.nonce == nonce:  # created, and the answer was lost
                 self._finish(head, batch)
                 return first
@@ -179,7 +179,12 @@ class Chain:
                 size1=old.size, size2=new.size, root1=old.root, root2=new.root, proof=proof
             )
 
-    def _batch(self, first: int) -> Batch | None:
+    def batch(self, first: int) -> Batch | None:
+        """Return the batch at a place, None if there is none.
+
+        Raises:
+            LedgerError: it cannot be read, or is no batch of this ledger.
+        """
         found = self._objects.read(batch_name(first))
         if found is None:
             return None

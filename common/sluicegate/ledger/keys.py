@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sluicegate.errors import KeyFileError
 from sluicegate.ledger.note import ED25519, NoteSigner
-from sluicegate.storage.keyfiles import private_pem, read_private_file, write_key_pair
+from sluicegate.storage.keyfiles import (
+    load_private_pem,
+    private_pem,
+    read_private_file,
+    write_key_pair,
+)
 
 __all__ = ["load_note_signer", "new_note_key"]
 
@@ -46,7 +50,7 @@ def load_note_signer(
     """
     data = read_private_file(path, what="key")
     try:
-        key = serialization.load_pem_private_key(data, password)
+        key = load_private_pem(data, password)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise KeyFileError(
             f"cannot open the key {path}: not a private key, or the password is wrong"

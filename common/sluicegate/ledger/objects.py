@@ -175,12 +175,26 @@ class ObjectLedger:
                 f"there is a batch at {newest}: the checkpoint was put back or deleted",
                 next_step="find out who did that; an append rolls an older checkpoint forward",
             )
+        self._check_batches(checkpoint.size)
         root = TileTree(self.tiles, checkpoint.size).check()
         if root != checkpoint.root:
             raise other_root(
                 self._objects.where, checkpoint.size, expected=checkpoint.root, found=root
             )
         return LedgerState(size=checkpoint.size, root=root)
+
+    def _check_batches(self, size: int) -> None:
+        """Refuse a chain of batches with a gap: its place could be taken a second time."""
+        at = 0
+        while at < size:
+            batch = self._chain.batch(at)
+            if batch is None or batch.end > size:
+                raise LedgerError(
+                    f"{self._objects.where} has no batch at {at} that ends within its {size} "
+                    "entries: it was deleted or replaced",
+                    next_step="restore it from a copy: until then another history can begin there",
+                )
+            at = batch.end
 
     def _batches(self) -> Iterator[int]:
         for name in self._objects.list("batch/"):

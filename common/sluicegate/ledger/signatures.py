@@ -12,6 +12,8 @@ __all__ = ["CHECKPOINT", "WITNESSED", "merge_signatures", "write_note"]
 
 CHECKPOINT: Final = "checkpoint"
 """Name of the newest checkpoint, as in C2SP tlog-tiles."""
+_COSIGNATURE_BYTES: Final = 8 + 64
+"""A time, big-endian, and an Ed25519 signature."""
 WITNESSED: Final = "witnessed"
 """Name of the newest checkpoint that cosignatures were attached to. It may be older than
 ``checkpoint``: who needs cosignatures can go on with it while new ones are collected."""
@@ -20,16 +22,19 @@ WITNESSED: Final = "witnessed"
 def merge_signatures(current: SignedCheckpoint, other: SignedCheckpoint) -> bytes | None:
     """Return the note with the signature lines of both; None if they sign different texts.
 
-    No line of ``current`` is lost. A key that signed there already is not added again, and
-    there are never more than 100 lines.
+    No key's line is lost. Of two by one witness the newer one stays, and there are never more
+    than 100 lines.
     """
     text = current.checkpoint.text()
     if other.checkpoint.text() != text:
         return None
-    lines = list(current.signatures)
-    there = {(name, key_id) for name, key_id, _ in lines}
-    lines += [line for line in other.signatures if line[:2] not in there]
-    return write_note(text, lines[:MAX_SIGNATURES])
+    lines = {line[:2]: line for line in current.signatures}
+    for line in other.signatures:
+        known = lines.setdefault(line[:2], line)
+        # A cosignature begins with its time; a log's own signature is shorter.
+        if len(line[2]) == len(known[2]) == _COSIGNATURE_BYTES and line[2] > known[2]:
+            lines[line[:2]] = line
+    return write_note(text, list(lines.values())[:MAX_SIGNATURES])
 
 
 def write_note(text: str, signatures: Iterable[tuple[str, bytes, bytes]]) -> bytes:

@@ -6,8 +6,8 @@ continues that. So a log that is cosigned by witnesses whom it does not control 
 history, or none.
 
 Everything that is answered is written down before. The state is one file a log; a witness whose
-state was lost must not begin anew without anybody noticing, so every log is admitted once, in so many
-words, and a missing file or folder is an error.
+state was lost must not begin anew without anybody noticing, so every log is admitted once, on
+request, and a missing file or folder is an error.
 
 Source: C2SP tlog-witness (``add-checkpoint``) and tlog-cosignature (Ed25519).
 """

@@ -89,7 +89,9 @@ class Bundle:
             raise ReceiptError(f"the receipt is {error}") from error
         media_type = _text(value, "mediaType")
         if media_type != MEDIA_TYPE:
-            raise ReceiptError(f"the receipt is of type {media_type[:80]!a}, expected {MEDIA_TYPE!r}")
+            raise ReceiptError(
+                f"the receipt is of type {media_type[:80]!a}, expected {MEDIA_TYPE!r}"
+            )
         envelope = _object(value, "dsseEnvelope")
         if _text(envelope, "payloadType") != PAYLOAD_TYPE:
             raise ReceiptError(f"the receipt's payload is not {PAYLOAD_TYPE}")

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from sluicegate.canonical import sha256_hex
 from sluicegate.errors import KeyFileError, ReceiptError
 from sluicegate.storage.keyfiles import (
+    load_private_pem,
     private_pem,
     read_key_file,
     read_private_file,
@@ -130,7 +131,7 @@ class FileSigner:
             "`sluicegate init`",
         )
         try:
-            key = serialization.load_pem_private_key(data, password)
+            key = load_private_pem(data, password)
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise KeyFileError(
                 f"cannot open the signing key {path}: not a private key, or the password is wrong",

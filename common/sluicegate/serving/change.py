@@ -86,8 +86,8 @@ class Change:
         return LedgerRecords(self.evidence, self.policy, datetime.now(UTC))
 
     def check_pointer(self, vault: Vault) -> None:
-        """Refuse a vault with a pointer for a model that the ledger has no head of."""
-        if self.history.newest is None:
+        """Look at the pointer where no head says that counts in which vault it lies."""
+        if self.history.counting is None:
             settled(self.read, self.model, vault)
 
     def carry_out(
@@ -113,7 +113,7 @@ class Change:
         records = self.read()
         head = self._must_count(records, ref.digest)
         self._keep_receipts(records, version, subject, vault, lock)
-        publish(records, self.read, self.model, vault)
+        publish(records, self.read, self.model, vault, own=head.digest)
         return Served.of(head)
 
     def _needs_override(self, purpose: str, *, without_clearance: bool) -> bool:

@@ -18,16 +18,14 @@ from sluicegate.errors import ClearanceRefused, ConfigurationError
 from sluicegate.model import RunIdentity
 from sluicegate.policy.load import load_policy
 from sluicegate.receipts.keys import Signer
-from sluicegate.receipts.statement import Subject
-from sluicegate.serving.backups import find_backup
 from sluicegate.serving.change import Change
 from sluicegate.serving.current import recall
-from sluicegate.serving.history import Head, History, read_history
+from sluicegate.serving.history import History, read_history
+from sluicegate.serving.meaning import Meaning, find_version, meaning_of
 from sluicegate.serving.pointer import publish
-from sluicegate.serving.served import Served, vault_of
+from sluicegate.serving.served import Served
 from sluicegate.signing import open_evidence
 from sluicegate.storage.base import Progress, no_progress
-from sluicegate.storage.uri import SubjectUri
 from sluicegate.storage.vault import check_name, open_vault
 from sluicegate.testimony import LedgerRecords
 
@@ -74,18 +72,13 @@ def promote(
     """
     change = Change.begin(model, policy, signer, run, reason, seen, progress)
     check_name("version", version)
-    head = change.history.version(version)
-    if head is not None:
-        subject, vault = head.says.subject, open_vault(vault_of(head))
-    else:
-        backup = find_backup(change.records, change.evidence, model, version)
-        vault = open_vault(backup.vault)
-        subject = _placed(backup.subject, vault.version_uri(model, version), version)
+    meant = find_version(change.records, change.evidence, change.history, version)
+    vault = open_vault(meant.vault)
     change.check_pointer(vault)
     return change.carry_out(
         "promote",
         version,
-        subject,
+        meant.subject,
         vault,
         purpose=purpose,
         without_clearance=without_clearance,
@@ -111,7 +104,8 @@ def roll_back(
         model: name of the model.
         policy: the policy.
         to: name of a version that served before, or the epoch in which it did; by default the
-            version that served before the present one was promoted.
+            version that served before the present one was promoted. Needed where the key of
+            that head has expired.
         reason: why, for the record; needed.
         purpose: as for :func:`promote`; the version must be cleared for it under the policy
             of now, not of then.
@@ -129,14 +123,13 @@ def roll_back(
     if not reason.strip():
         raise ConfigurationError("a roll-back needs a reason, for whoever asks later")
     change = Change.begin(model, policy, signer, run, reason, seen, progress)
-    head = _target(change.history, to)
-    vault = open_vault(vault_of(head))
+    version, meant = _target(change, to)
+    vault = open_vault(meant.vault)
     change.check_pointer(vault)
-    says = head.says
     return change.carry_out(
         "roll-back",
-        says.version,
-        says.subject,
+        version,
+        meant.subject,
         vault,
         purpose=purpose,
         without_clearance=without_clearance,
@@ -167,7 +160,8 @@ def mend_head(
     Signs nothing: the ledger says what is the newest.
 
     Raises:
-        ClearanceRefused: the chain is broken, or ends before what was seen.
+        ClearanceRefused: the chain is broken, ends before what was seen, or something speaks
+            against its newest head.
         SluicegateError: could not tell, or the vault cannot be written.
     """
     check_name("model", model)
@@ -180,31 +174,34 @@ def mend_head(
     records = read()
     history = read_history(records, model)
     recall(rules, history, seen)
-    head = history.newest or history.serving()
-    publish(records, read, model, open_vault(vault_of(head)))
-    return Served.of(head)
+    served = Served.of(history.serving())
+    publish(records, read, model, open_vault(served.vault))
+    return served
 
 
-def _target(history: History, to: str | int | None) -> Head:
+def _target(change: Change, to: str | int | None) -> tuple[str, Meaning]:
+    """Return the version to go back to, and what it means."""
+    history = change.history
     history.serving()
-    if to is None:
-        return history.before()
-    found = history.epoch_at(to) if isinstance(to, int) else history.version(to)
-    if found is None:
-        what = f"epoch {to}" if isinstance(to, int) else to
-        names = ", ".join(dict.fromkeys(head.says.version for head in history.heads))
+    if isinstance(to, str):
+        if all(head.says.version != to for head in history.heads):
+            raise _never_served(history, to)
+        return to, find_version(change.records, change.evidence, history, to)
+    head = history.before() if to is None else history.epoch_at(to)
+    if head is None:
+        raise _never_served(history, f"epoch {to}")
+    if to is None and head.record.objection:
         raise ClearanceRefused(
-            f"{history.model} never served {what}, so there is no going back to it",
-            next_step=f"versions that served: {names}; promote a version that did not",
+            f"{head}, which would be gone back to, does not count (any more): "
+            f"{head.record.objection}. It cannot say which version served before",
+            next_step="name the version to serve",
         )
-    return found
+    return head.says.version, meaning_of(head, change.records, change.evidence, history)
 
 
-def _placed(subject: Subject, uri: SubjectUri, version: str) -> Subject:
-    return Subject(
-        name=version,
-        uri=str(uri),
-        digest=subject.digest,
-        sha256=subject.sha256,
-        dir_hash=subject.dir_hash,
+def _never_served(history: History, what: str) -> ClearanceRefused:
+    names = ", ".join(dict.fromkeys(head.says.version for head in history.heads))
+    return ClearanceRefused(
+        f"{history.model} never served {what}, so there is no going back to it",
+        next_step=f"versions that served: {names}; promote a version that did not",
     )

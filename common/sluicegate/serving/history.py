@@ -9,6 +9,8 @@ version given to another model. Then no head counts any more, until the key that
 offending head is revoked at its place in the ledger: there is no telling which side is meant.
 
 The key of an older head may have expired since; the newest head must be beyond objection.
+A head with an objection is a link of the chain, so that the epochs can be counted, and no
+more: it says neither what serves nor what the name of a version means.
 """
 
 from __future__ import annotations
@@ -57,6 +59,11 @@ class History:
         return self.heads[-1] if self.heads else None
 
     @property
+    def counting(self) -> Head | None:
+        """The newest head that nothing speaks against."""
+        return next((head for head in reversed(self.heads) if not head.record.objection), None)
+
+    @property
     def epoch(self) -> int:
         """Epoch of the newest head, 0 without one."""
         return len(self.heads)
@@ -82,8 +89,9 @@ class History:
         return self.newest
 
     def version(self, name: str) -> Head | None:
-        """Return the newest head for a version; None if it never served."""
-        return next((head for head in reversed(self.heads) if head.says.version == name), None)
+        """Return the newest head for a version that nothing speaks against, if any."""
+        named = (head for head in reversed(self.heads) if head.says.version == name)
+        return next((head for head in named if not head.record.objection), None)
 
     def before(self) -> Head:
         """Return the head that a roll-back without a target goes back to.
@@ -113,7 +121,7 @@ class History:
         )
 
     def epoch_at(self, epoch: int) -> Head | None:
-        """Return the head of an epoch, from 1."""
+        """Return the head of an epoch, from 1, whatever speaks against it."""
         return self.heads[epoch - 1] if 1 <= epoch <= len(self.heads) else None
 
 
@@ -152,6 +160,8 @@ def _follows(head: Head, chain: list[Head]) -> bool:
 
 def _check_meaning(head: Head, meaning: dict[str, Head]) -> None:
     """Refuse a name of a version that stood for another model before."""
+    if head.record.objection:
+        return  # it claims no name, and takes none away
     first = meaning.setdefault(head.says.version, head)
     if first.says.subject.digest != head.says.subject.digest:
         raise ClearanceRefused(

@@ -19,7 +19,7 @@ from sluicegate.canonical import Digest, Json, canonical_json, parse_json
 from sluicegate.errors import ClearanceRefused, LedgerError
 from sluicegate.policy.model import Policy
 from sluicegate.serving.history import History
-from sluicegate.storage.local import write_atomically
+from sluicegate.storage.local import open_plain, write_atomically
 
 __all__ = ["remember", "remembered_in"]
 
@@ -92,7 +92,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _read(path: Path) -> dict[str, tuple[int, Digest]]:
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             data = file.read(_MAX_BYTES + 1)
     except FileNotFoundError:
         return {}

@@ -35,7 +35,8 @@ def settled(
     Args:
         read: reads the ledger.
         model: name of the model.
-        vault: the vault to look into; by default the one that the newest head names.
+        vault: the vault to look into; by default the one that the newest head names that
+            nothing speaks against.
 
     Raises:
         ClearanceRefused: they do not, or the chain of heads is broken.
@@ -45,8 +46,8 @@ def settled(
         records = read()
         history = read_history(records, model)
         place = vault
-        if place is None and history.newest is not None:
-            place = open_vault(vault_of(history.newest))
+        if place is None and history.counting is not None:
+            place = open_vault(vault_of(history.counting))
         fault = _fault(history, place) if place else ""
         if not fault:
             return records, history, place
@@ -60,14 +61,19 @@ def settled(
 
 
 def _fault(history: History, vault: Vault) -> str:
-    """Return how the pointer differs from the ledger, or nothing."""
+    """Return how the pointer differs from the ledger, or nothing.
+
+    Heads with an objection at the end of the chain serve nothing, and anybody with an expired
+    key can log them: the pointer may be at any of them, or at the last one that counts.
+    """
     stored = vault.head(history.model)
-    newest = history.newest
+    newest = history.counting
     where = f"HEAD of {history.model} in {vault.uri}"
     if stored is None:
         return f"{where} is missing; the ledger's newest head is {newest}" if newest else ""
     digest = Digest.of(stored[0])
-    if newest is not None and digest == newest.digest:
+    end = history.heads[newest.says.epoch - 1 :] if newest else history.heads
+    if any(head.digest == digest for head in end):
         return ""
     for head in (*history.heads, *history.superseded):
         if head.digest == digest:
@@ -76,27 +82,37 @@ def _fault(history: History, vault: Vault) -> str:
     return f"{where} is forged, or the ledger was cut: {expected} {digest.short}"
 
 
-def publish(records: Records, read: Callable[[], Records], model: str, vault: Vault) -> None:
+def publish(
+    records: Records,
+    read: Callable[[], Records],
+    model: str,
+    vault: Vault,
+    *,
+    own: Digest | None = None,
+) -> None:
     """Point to the ledger's newest head, whoever else writes at the same time.
 
-    The pointer follows the ledger also where the newest head does not count any more, because
-    its key has expired: otherwise nobody could promote again.
+    Heads with an objection are passed over: the pointer never leads to what does not serve.
 
     Args:
         records: the ledger as it was just read.
         read: reads it again, to see whether it grew meanwhile.
         model: name of the model.
         vault: where the pointer lies.
+        own: the head that the caller has just signed and logged, which may still have to wait
+            for a witness.
 
     Raises:
-        ClearanceRefused: the chain of heads is broken, or there is none.
+        ClearanceRefused: the chain of heads is broken, or there is none that counts.
         SubjectError: the vault cannot be written.
     """
     for _ in range(_MAX_WRITES):
         stored = vault.head(model)
-        newest = read_history(records, model).newest
-        if newest is None:
-            raise ClearanceRefused(f"the ledger has no head of {model} to point to")
+        heads = read_history(records, model).heads
+        good = [head for head in heads if not head.record.objection or head.digest == own]
+        if not good:
+            raise ClearanceRefused(f"the ledger has no head of {model} to point to that counts")
+        newest = good[-1]
         if stored and Digest.of(stored[0]) == newest.digest:
             return
         bundle = records.bundle(newest.record.index)

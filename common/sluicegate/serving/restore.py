@@ -24,10 +24,9 @@ from sluicegate.errors import (
 )
 from sluicegate.policy.load import load_policy
 from sluicegate.policy.model import Policy
-from sluicegate.serving.backups import find_backup
 from sluicegate.serving.current import current, recall
 from sluicegate.serving.history import read_history
-from sluicegate.serving.served import vault_of
+from sluicegate.serving.meaning import find_version
 from sluicegate.signing import open_evidence
 from sluicegate.storage.base import Progress, no_progress
 from sluicegate.storage.local import fsync_directory
@@ -108,10 +107,8 @@ def _identify(
     records = LedgerRecords(evidence, rules, datetime.now(UTC))
     history = read_history(records, model)
     recall(rules, history, seen)
-    if head := history.version(version):
-        return head.says.subject.digest, vault_of(head)
-    backup = find_backup(records, evidence, model, version)
-    return backup.subject.digest, backup.vault
+    meant = find_version(records, evidence, history, version)
+    return meant.subject.digest, meant.vault
 
 
 def _free(folder: Path) -> Path:

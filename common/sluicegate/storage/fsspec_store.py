@@ -64,6 +64,11 @@ def _connect(subject: SubjectUri) -> tuple[Any, str]:
             f"no storage is installed for {subject.scheme}://",
             next_step=f"install the fsspec implementation for {subject.scheme}",
         ) from error
+    except OSError as error:
+        raise SubjectError(
+            f"cannot connect to the storage of {subject}: {type(error).__name__}",
+            next_step=f"check the credentials and options of fsspec for {subject.scheme}",
+        ) from error
     return filesystem, str(root)
 
 

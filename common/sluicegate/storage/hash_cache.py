@@ -6,11 +6,17 @@ changed and given their old modification time are seen.
 
 The cache decides what a gate believes, so it lies inside the trust boundary: it is
 authenticated with a key that only the owner of the folder can read, and one whose
-authentication fails is ignored and told, never used. Three things remain. A file that changed
+authentication fails is ignored and told, never used. Four things remain. A file that changed
 within two seconds before the snapshot began is not remembered, because a later write could
 leave the same times. Whoever can set the clock, or write to the disk beneath the file system,
 can forge a change time: ``rehash`` reads a share of the files all the same. And a network
 file system whose clock is behind by more than two seconds must not be cached.
+
+One more limit: whoever keeps a file mapped into memory (``mmap``) can write to it without
+changing its times. A disk's file system sets them at the first write after the pages were last
+written back, which takes some 30 seconds; a file system in memory (tmpfs) need never set them.
+Files on the latter are therefore not remembered, where the mount table shows them to be. Where
+those who write to a subject while it is checked are not trusted, use no cache.
 
 Consumers never use a cache: they read the bytes.
 
@@ -39,7 +45,7 @@ from sluicegate.canonical import Json, canonical_json, parse_json, sha256_hex
 from sluicegate.errors import ConfigurationError, SluicegateError
 from sluicegate.storage.base import ListedRow
 from sluicegate.storage.lines import MAPPED_ABOVE, line_blocks
-from sluicegate.storage.local import write_atomically
+from sluicegate.storage.local import open_plain, write_atomically
 from sluicegate.storage.manifest import Manifest
 from sluicegate.storage.sorting import blocks
 from sluicegate.storage.uri import SubjectUri
@@ -58,6 +64,7 @@ _LONGEST: Final = 4 << 30
 """Largest cache that is read, in bytes: some 15 million files."""
 _HEADER: Final = 1 << 16
 """Longest first line in bytes."""
+_IN_MEMORY: Final = frozenset({b"tmpfs", b"ramfs", b"devtmpfs", b"hugetlbfs"})
 _BLOCK: Final = 1 << 13
 _PIECE: Final = 1 << 20
 _log: Final = logging.getLogger("sluicegate")
@@ -170,7 +177,7 @@ class HashCache:
         """Return what is remembered of a subject, None when nothing is, or nothing trustworthy."""
         self.use = CacheUse()
         try:
-            with self.path(subject).open("rb") as source:
+            with open_plain(self.path(subject)) as source:
                 if os.fstat(source.fileno()).st_size > _LONGEST:
                     raise ValueError("it is too long")
                 data = _taken(source)
@@ -194,13 +201,13 @@ class HashCache:
             rows: its files as they were listed, sorted by path.
             began_ns: when the listing began, in nanoseconds since 1970.
         """
-        before = began_ns - RACY_NS
+        before, fleeting = began_ns - RACY_NS, _in_memory()
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             key = self._key(make=True)
             with tempfile.TemporaryFile() as times, tempfile.TemporaryFile() as whole:
                 for block in blocks(rows, _BLOCK):
-                    times.write(_times(block, before=before))
+                    times.write(_times(block, before=before, fleeting=fleeting))
                 length = times.tell()
                 mac = hmac.new(key, digestmod=hashlib.sha256)
                 times.seek(0)
@@ -246,10 +253,11 @@ class HashCache:
             else:
                 with os.fdopen(descriptor, "wb") as out:
                     out.write(os.urandom(_KEY_BYTES))
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as source:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        with os.fdopen(os.open(path, flags), "rb") as source:
             status = os.fstat(source.fileno())
-            key = source.read(_KEY_BYTES + 1)
-        if not stat.S_ISREG(status.st_mode) or len(key) != _KEY_BYTES:
+            key = source.read(_KEY_BYTES + 1) if stat.S_ISREG(status.st_mode) else b""
+        if len(key) != _KEY_BYTES:
             raise ValueError("the key beside it is damaged")
         if status.st_mode & 0o077 or status.st_uid != os.geteuid():
             raise ValueError("others can read the key beside it")
@@ -259,12 +267,35 @@ class HashCache:
 _LINE: Final = "%s\t%d\t%d\t%d\t%d\t%d\n"
 
 
-def _times(rows: list[ListedRow], *, before: int | None = None) -> bytes:
-    """Return the lines of files; of those changed since ``before``, the path alone."""
+def _in_memory() -> frozenset[int]:
+    """Return the devices of the file systems whose files need not show when they were written."""
+    try:
+        table = Path("/proc/self/mountinfo").read_bytes()
+    except OSError:  # not Linux
+        return frozenset()
+    found = set[int]()
+    for line in table.splitlines():
+        head, _, tail = line.partition(b" - ")
+        if tail.split(b" ", 1)[0] in _IN_MEMORY:
+            major, _, minor = head.split(b" ")[2].partition(b":")
+            found.add(os.makedev(int(major), int(minor)))
+    return frozenset(found)
+
+
+def _times(
+    rows: list[ListedRow], *, before: int | None = None, fleeting: frozenset[int] = frozenset()
+) -> bytes:
+    """Return the lines of files; the path alone of those that may change without a trace.
+
+    These are the ones that were changed since ``before``, or lie on a device in ``fleeting``.
+    """
     if before is None:
         return "".join(map(_LINE.__mod__, rows)).encode()
     return "".join(
-        _LINE % row if row[4] and max(row[2], row[3]) < before else f"{row[0]}\n" for row in rows
+        _LINE % row
+        if row[4] and max(row[2], row[3]) < before and row[5] not in fleeting
+        else f"{row[0]}\n"
+        for row in rows
     ).encode()
 
 

@@ -16,6 +16,7 @@ from typing import IO, Final
 
 from sluicegate.errors import SubjectChangedError, SubjectError
 from sluicegate.storage.base import ListedRow, Reader, Store
+from sluicegate.storage.names import shown
 from sluicegate.storage.records import Place, RecordRow
 from sluicegate.storage.uri import SubjectUri
 
@@ -181,7 +182,8 @@ def changed_while_read(
 ) -> SubjectChangedError:
     """Say that a file has another length than its listing."""
     return SubjectChangedError(
-        f"{path} of {subject} changed while it was read: listed with {listed} bytes, read {read}",
+        f"{shown(path)} of {subject} changed while it was read: listed with {listed} bytes, read "
+        f"{read}",
         next_step="take the snapshot when nothing writes to the subject",
     )
 

@@ -13,7 +13,14 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from sluicegate.errors import KeyFileError
 from sluicegate.storage.local import write_atomically
 
-__all__ = ["private_pem", "read_key_file", "read_private_file", "write_key_file", "write_key_pair"]
+__all__ = [
+    "load_private_pem",
+    "private_pem",
+    "read_key_file",
+    "read_private_file",
+    "write_key_file",
+    "write_key_pair",
+]
 
 _MAX_FILE_BYTES: Final = 64 << 10
 """Far more than any key in PEM takes."""
@@ -61,6 +68,18 @@ def read_private_file(path: Path, *, what: str, next_step: str = "") -> bytes:
             next_step=f"chmod 600 {path}; if others may have copied it, make a new key",
         )
     return data
+
+
+def load_private_pem(data: bytes, password: bytes | None) -> PrivateKeyTypes:
+    """Read a private key; a password is for the keys that are under one.
+
+    Raises:
+        ValueError: not a private key, or under another password.
+        TypeError: under a password, and none was given.
+        UnsupportedAlgorithm: of a kind that the library does not know.
+    """
+    encrypted = b"ENCRYPTED" in data
+    return serialization.load_pem_private_key(data, password if encrypted else None)
 
 
 def private_pem(key: PrivateKeyTypes, password: bytes | None) -> bytes:

@@ -12,6 +12,7 @@ from typing import IO, Final
 
 from sluicegate.errors import SubjectError
 from sluicegate.storage.base import Entry, ListedRow
+from sluicegate.storage.names import shown
 from sluicegate.storage.uri import SubjectUri, check_member_path
 
 __all__ = [
@@ -51,11 +52,11 @@ class LocalStore:
                 real = os.path.realpath(root)
                 if target == root and real != os.fspath(root):  # equal: a link to itself
                     return self.open(SubjectUri("file", real), path)
-                raise SubjectError(f"{target} became a symbolic link") from error
+                raise SubjectError(f"{shown(str(target))} became a symbolic link") from error
             raise _unreadable(target, error) from error
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
-            raise SubjectError(f"{target} is not a plain file any more")
+            raise SubjectError(f"{shown(str(target))} is not a plain file any more")
         return os.fdopen(descriptor, "rb")
 
     def write(self, target: SubjectUri, source: IO[bytes]) -> None:
@@ -145,9 +146,9 @@ def _walk(root: Path, top: int) -> Iterator[ListedRow]:
 
 def _no_file(root: Path, path: str, *, link: bool) -> SubjectError:
     if not link:
-        return SubjectError(f"{root} holds something that is no file: {path}")
+        return SubjectError(f"{root} holds something that is no file: {shown(path)}")
     return SubjectError(
-        f"{root} holds a symbolic link: {path}",
+        f"{root} holds a symbolic link: {shown(path)}",
         next_step="copy the file into the folder, or remove the link; what a link points to can "
         "change after the gate",
     )
@@ -155,8 +156,10 @@ def _no_file(root: Path, path: str, *, link: bool) -> SubjectError:
 
 def _unreadable(path: Path, error: OSError) -> SubjectError:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return SubjectError(f"{path} does not exist", next_step="check the path of the subject")
-    return SubjectError(f"cannot read {path}: {error.strerror}")
+        return SubjectError(
+            f"{shown(str(path))} does not exist", next_step="check the path of the subject"
+        )
+    return SubjectError(f"cannot read {shown(str(path))}: {error.strerror}")
 
 
 def write_atomically(target: Path, source: IO[bytes] | bytes, *, mode: int = 0o644) -> None:

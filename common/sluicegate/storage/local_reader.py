@@ -23,6 +23,7 @@ from sluicegate.errors import SubjectChangedError, SubjectError
 from sluicegate.storage.base import ListedRow
 from sluicegate.storage.hashing import BEYOND, CHUNK, Hashed, changed_while_read, interrupted
 from sluicegate.storage.local import local_rows, open_below, stamp
+from sluicegate.storage.names import shown
 from sluicegate.storage.uri import SubjectUri
 
 __all__ = ["LocalReader", "usable_cores"]
@@ -75,7 +76,7 @@ class LocalReader:
         except OSError as error:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise SubjectError(
-                    f"{path} of {self._subject} is no plain file any more"
+                    f"{shown(path)} of {self._subject} is no plain file any more"
                 ) from error
             raise interrupted(self._subject, error) from error
         finally:
@@ -86,7 +87,7 @@ class LocalReader:
         if seen != row[1:]:
             other = [name for name, a, b in zip(_STAMP, row[1:], seen, strict=True) if a != b]
             raise SubjectChangedError(
-                f"{path} of {self._subject} changed while it was read: another "
+                f"{shown(path)} of {self._subject} changed while it was read: another "
                 f"{', '.join(other)} than when it was listed",
                 next_step="take the snapshot when nothing writes to the subject",
             )
@@ -112,10 +113,10 @@ class LocalReader:
         except OSError as error:
             if isinstance(error, FileNotFoundError):
                 raise SubjectChangedError(
-                    f"{path} of {self._subject} was removed while the subject was read"
+                    f"{shown(path)} of {self._subject} was removed while the subject was read"
                 ) from error
             raise SubjectError(
-                f"{path} of {self._subject} became a symbolic link or cannot be read: "
+                f"{shown(path)} of {self._subject} became a symbolic link or cannot be read: "
                 f"{error.strerror}",
                 next_step="find out who writes to the subject; take the snapshot again",
             ) from error

@@ -1,4 +1,4 @@
-"""Names that are equal after Unicode normalisation.
+"""Names that are equal after Unicode normalisation, and names in messages.
 
 Two people, or two file systems, may see one file where there are two: ``é`` as one character
 and as ``e`` with an accent behind it. Whoever adds the twin decides which one is read.
@@ -19,7 +19,16 @@ from collections.abc import Iterable, Sequence
 
 from sluicegate.errors import SubjectError
 
-__all__ = ["TwinNames"]
+__all__ = ["TwinNames", "shown"]
+
+
+def shown(path: str) -> str:
+    """Return a name for a message: escaped if it holds what a terminal or a reader may misread.
+
+    Control characters and those that turn the direction of text are not printable; neither is
+    what is no valid Unicode.
+    """
+    return path if path.isprintable() else ascii(path)
 
 
 class TwinNames:

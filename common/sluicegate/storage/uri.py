@@ -20,9 +20,14 @@ __all__ = ["SubjectUri", "check_member_path"]
 _CONTAINER_SCHEMES: Final = ("abfs", "abfss", "wasb", "wasbs")
 """Azure writes container@account, where others write user@host."""
 
+_LOCAL_SCHEMES: Final = ("file", "local")
+"""fsspec calls the local file system by both names; here one place has one name."""
+
 _SCHEME: Final = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 _QUOTED: Final = str.maketrans({"%": "%25", "?": "%3F", "#": "%23"})
 """What a ``file`` URI must not hold as it stands; all else stays readable."""
+_DOTS: Final = re.compile(r"(?:\.|%2e){1,2}", re.IGNORECASE)
+"""``.`` or ``..``, as it stands or percent-encoded; an HTTP client may resolve either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +44,11 @@ class SubjectUri:
         """Read a path or a URI.
 
         Raises:
-            SubjectError: empty, with credentials, query or fragment, or a ``file`` URI of
-                another host.
+            SubjectError: empty, no valid Unicode, with credentials, query or fragment, a
+                ``file`` URI of another host, or another URI with ``.`` or ``..`` in its path.
         """
         raw = os.fspath(text)
+        _check_unicode(raw)
         if not raw.strip():
             raise SubjectError(
                 "the subject is empty", next_step="name a path, or a URI such as s3://bucket/key"
@@ -51,7 +57,7 @@ class SubjectUri:
         if match is None:
             return cls("file", _absolute(raw))
         scheme = match.group(1).lower()
-        if scheme == "file":
+        if scheme in _LOCAL_SCHEMES:
             return cls("file", _absolute(_local_path(raw[match.end() :])))
         rest = raw[match.end() :].rstrip("/")
         user = rest.partition("/")[0].rpartition("@")[0]
@@ -64,6 +70,12 @@ class SubjectUri:
             raise SubjectError(
                 f"the {scheme}:// subject has no path, or carries a query or fragment",
                 next_step=f"write {scheme}://bucket/key",
+            )
+        if any(_DOTS.fullmatch(part) for part in rest.split("/")):
+            raise SubjectError(
+                f"the path of the {scheme}:// subject holds '.' or '..'",
+                next_step="write the path that it leads to; a place that a policy allows must "
+                "not be left by way of its own name",
             )
         return cls(scheme, rest)
 
@@ -102,6 +114,16 @@ class SubjectUri:
         for member in members:
             check_member_path(member, where=str(self))
         return SubjectUri(self.scheme, "/".join((self.path.rstrip("/"), *members)))
+
+
+def _check_unicode(text: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise SubjectError(
+            f"the subject is no valid Unicode at character {error.start}",
+            next_step="rename the file; such a name cannot be written into a receipt",
+        ) from error
 
 
 def _local_path(rest: str) -> str:

@@ -20,8 +20,7 @@ among the earlier versions, and the disturbance is told.
 from __future__ import annotations
 
 import io
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any, Final
 
@@ -44,7 +43,8 @@ __all__ = ["Kept", "Vault", "check_name", "distinct", "open_vault", "version_nam
 
 MAX_RECEIPT_BYTES: Final = 65_535
 """Largest bundle that a ledger takes."""
-_SPOOL_BYTES: Final = 16 << 20
+MAX_MANIFEST_BYTES: Final = 1 << 30
+"""Some five million files. A sparse file of any length costs who writes it nothing."""
 
 
 def open_vault(location: str | SubjectUri, *, client: Any = None) -> Vault:
@@ -161,9 +161,16 @@ class Vault:
         """Store the manifest of a version unless there is one; return whether it was done.
 
         Raises:
-            SubjectError: the vault cannot be written.
+            SubjectError: the vault cannot be written, or the manifest is too large to be read
+                back.
         """
         data = manifest.ndjson()
+        if len(data) > MAX_MANIFEST_BYTES:
+            raise SubjectError(
+                f"the manifest of {model} {version} has {len(data)} bytes: expected at most "
+                f"{MAX_MANIFEST_BYTES}",
+                next_step="pack small files together, or back the model up in parts",
+            )
         return self._put(manifest_name(model, version), data, lock)
 
     def keep_manifest(
@@ -219,17 +226,11 @@ class Vault:
         """Yield every version of a manifest, newest first; None for an unreadable one."""
         name = manifest_name(model, version)
         for stored in self.shelf.versions(name):
-            with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as copy:
-                with self.shelf.fetch(name, stored) as fetched:
-                    if fetched is None:
-                        continue
-                    for chunk in fetched.chunks:
-                        copy.write(chunk)
-                copy.seek(0)
-                try:
-                    yield Manifest.parse(copy)
-                except SubjectError:
-                    yield None
+            with self.shelf.fetch(name, stored) as fetched:
+                if fetched is None:
+                    continue
+                manifest = _parsed(fetched.chunks)
+            yield manifest
 
     # -- receipts and heads ---------------------------------------------------------------
 
@@ -307,6 +308,54 @@ class Vault:
             # What is there may be stronger or longer in one respect: never ask for less.
             found = self.shelf.extend(name, version, wanted.joined(found))
         return Kept(name=name, lock=found, disturbed=disturbed)
+
+
+class _Stream(io.RawIOBase):
+    """A manifest as it comes, so that a bad one is given up at its first bad line."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
+        self._rest = memoryview(b"")
+        self._taken = 0
+        self.failure: SubjectError | None = None
+        """Why the vault could not be read, which says nothing about the manifest."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._rest:
+            self._rest = memoryview(self._next())
+        piece = self._rest[: len(buffer)]
+        buffer[: len(piece)] = piece
+        self._rest = self._rest[len(piece) :]
+        return len(piece)
+
+    def _next(self) -> bytes:
+        try:
+            chunk = next(filter(None, self._chunks), b"")
+        except SubjectError as error:
+            self.failure = error
+            raise
+        self._taken += len(chunk)
+        if self._taken > MAX_MANIFEST_BYTES:
+            raise SubjectError(f"the manifest has more than {MAX_MANIFEST_BYTES} bytes")
+        return chunk
+
+
+def _parsed(chunks: Iterable[bytes]) -> Manifest | None:
+    """Return the manifest; None for one that cannot be read as such.
+
+    Raises:
+        SubjectError: the vault cannot be read.
+    """
+    stream = _Stream(chunks)
+    try:
+        return Manifest.parse(io.BufferedReader(stream))
+    except SubjectError:
+        if stream.failure is not None:
+            raise
+        return None
 
 
 def _check_of(record: FileRecord) -> Expected:

@@ -17,6 +17,7 @@ from sluicegate.receipts.statement import (
     HeadStatement,
     ProductionStatement,
     Subject,
+    VerdictStatement,
 )
 
 __all__ = [
@@ -144,14 +145,14 @@ def check_heads(history: History, subject: Subject) -> Iterator[Problem]:
 
 
 def check_admission(history: History, said: Said) -> Iterator[Problem]:
-    """Check that no newer verdict takes back the one that admitted a subject."""
-    if newest := history.taken_back(said):
+    """Check that no verdict takes back the one that admitted a subject."""
+    if newest := history.against_admission(said):
         subject = said.verdict.subject
         yield blame(
             Fault.HELD,
             subject,
             f"ledger entry {said.record.index} admitted {named(subject)}, and entry "
-            f"{newest.record.index} took that back: {newest.verdict.verdict.value}",
+            f"{newest.record.index} speaks against it: {newest.verdict.verdict.value}",
             at=newest.record,
         )
 
@@ -161,21 +162,27 @@ def check_verdict(
 ) -> Iterator[Problem]:
     """Check that a derivation rests on a verdict that set something aside."""
     receipt = statement.verdict_receipt
-    said = history.spoken_by(receipt)
-    if said is None:
-        # One made under rules that have changed since is still evidence of what was done.
-        if receipt not in history.rejected:
-            yield _not_held(link, receipt, "a verdict")
+    record = history.rested_on(receipt)
+    if record is None or not isinstance(record.statement, VerdictStatement):
+        yield _not_held(history, link, receipt, "a verdict")
         return
-    if said.record.index >= link.record.index:
-        yield _too_late(link, said.record)
-    parent = said.verdict.subject.digest
-    if parent != statement.parent.digest or said.verdict.verdict is not Verdict.QUARANTINE:
+    verdict, parent = record.statement, record.statement.subject.digest
+    if record.index >= link.record.index:
+        yield _too_late(link, record)
+    if not link.record.signs(verdict.stage):
+        yield blame(
+            Fault.KEY,
+            link.subject,
+            f"ledger entry {link.record.index} acts on a verdict of {verdict.stage}, and its key "
+            f"{link.record.key} is not trusted for that stage",
+            at=link.record,
+        )
+    if parent != statement.parent.digest or verdict.verdict is not Verdict.QUARANTINE:
         yield blame(
             Fault.SWAPPED,
             link.subject,
             f"ledger entry {link.record.index} rests on the verdict of entry "
-            f"{said.record.index}, which is no quarantine of what it was taken from",
+            f"{record.index}, which is no quarantine of what it was taken from",
             at=link.record,
             expected=str(statement.parent.digest),
             found=str(parent),
@@ -187,10 +194,10 @@ def check_clearances(
 ) -> Iterator[Problem]:
     """Check that the receipts a production rests on are in the ledger, before it."""
     for receipt in statement.cleared_by:
-        record = history.receipts.get(receipt)
-        if record is None and receipt not in history.rejected:
-            yield _not_held(link, receipt, "a receipt")
-        elif record is not None and record.index >= link.record.index:
+        record = history.rested_on(receipt)
+        if record is None:
+            yield _not_held(history, link, receipt, "a receipt")
+        elif record.index >= link.record.index:
             yield _too_late(link, record)
 
 
@@ -204,7 +211,16 @@ def _too_late(link: Link, record: Record) -> Problem:
     )
 
 
-def _not_held(link: Link, receipt: Digest, what: str) -> Problem:
+def _not_held(history: History, link: Link, receipt: Digest, what: str) -> Problem:
+    if rejected := history.rejected.get(receipt):
+        return blame(
+            Fault.KEY,
+            link.subject,
+            f"ledger entry {link.record.index} rests on {what} of entry {rejected.index}, and "
+            f"the policy does not listen to that: {rejected.reason}",
+            at=link.record,
+            expected=str(receipt),
+        )
     return blame(
         Fault.MISSING,
         link.subject,

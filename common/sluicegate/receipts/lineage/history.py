@@ -98,6 +98,7 @@ class History:
         self.receipts: dict[Digest, Record] = {}
         self.first_seen: dict[Digest, Seen] = {}
         self.rejected: dict[Digest, Rejected] = {}
+        self.earlier: dict[Digest, Record] = {}
         self._records = records
         self._latest: datetime | None = None
         self._claims: dict[Digest, Rejected] | None = None
@@ -106,7 +107,10 @@ class History:
             if record.payload not in heard:
                 heard.add(record.payload)
                 self._hear(record)
-        self.rejected = {item.digest: item for item in records.rejected}
+        for item in records.rejected:
+            self.rejected.setdefault(item.digest, item)
+            if item.earlier is not None:
+                self.earlier.setdefault(item.digest, item.earlier)
 
     def _hear(self, record: Record) -> None:
         self.receipts[record.digest] = record
@@ -177,10 +181,33 @@ class History:
                 newest = other
         return None if newest.verdict.verdict.clears else newest
 
+    def against_admission(self, said: Said) -> Said | None:
+        """Return the verdict that takes back an admission, if there is one.
+
+        Every purpose of the policy has a say in it: for each configuration of the stage that one
+        of them asks for, the newest word counts, and it takes the admission back if it is a
+        block, or was said later and does not clear.
+        """
+        newest: dict[Digest, Said] = {}
+        for other in self.verdicts.get(said.verdict.subject.digest, ()):
+            speaks = not (other.verdict.verdict.clears and other.record.objection)
+            if speaks and other.record.required and other.verdict.stage == said.verdict.stage:
+                newest[other.verdict.configuration] = other
+        for other in newest.values():
+            later = other.record.index > said.record.index
+            verdict = other.verdict.verdict
+            if verdict is Verdict.BLOCK or (later and not verdict.clears):
+                return other
+        return None
+
     def blocking(self, digest: Digest) -> Said | None:
-        """Return a verdict that blocks a subject and was not followed by a better one."""
+        """Return a verdict that blocks a subject and was not followed by a better one.
+
+        Only what a purpose of the policy asks counts here: somebody's own options (a version
+        name that is taken, say) are no word about the data.
+        """
         for said in self.verdicts.get(digest, ()):
-            if said.verdict.verdict is Verdict.BLOCK:
+            if said.record.required and said.verdict.verdict is Verdict.BLOCK:
                 newest = self.taken_back(said)
                 if newest and newest.verdict.verdict is Verdict.BLOCK:
                     return newest
@@ -192,6 +219,14 @@ class History:
         if record is None or not isinstance(record.statement, VerdictStatement):
             return None
         return Said(record, record.statement)
+
+    def rested_on(self, receipt: Digest) -> Record | None:
+        """Return what a receipt says that an earlier step may have rested on.
+
+        A verdict under rules that have changed since is still evidence of what was done; it
+        speaks for nothing else. What the policy rejects for any other reason is not.
+        """
+        return self.receipts.get(receipt) or self.earlier.get(receipt)
 
     def claim(self, digest: Digest) -> Rejected | None:
         """Return an untrusted entry that claims to say how a subject was made, if any."""

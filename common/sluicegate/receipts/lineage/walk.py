@@ -25,7 +25,6 @@ from sluicegate.receipts.statement import (
     DerivationStatement,
     ProductionStatement,
     Subject,
-    VerdictStatement,
 )
 
 __all__ = ["trace"]
@@ -45,7 +44,8 @@ def trace(
         subject: where to start.
         history: the statements to walk along.
         admitting: the stages whose clearing verdict admits data from outside, by name, and
-            the check that must have passed for that; empty where the verdict is enough.
+            the check that must have passed for that; empty where the verdict is enough. Only
+            verdicts that the policy asks for in exactly their configuration admit.
         max_depth: most links on the way to a source; beyond it the walk stops, and says so.
     """
     walk = _Walk(history, admitting, max_depth)
@@ -134,12 +134,14 @@ class _Walk:
         return [
             said
             for said in self._history.verdicts.get(subject.digest, ())
-            if self._admits(said.verdict) and same(said.verdict.subject, subject)
+            if self._admits(said) and same(said.verdict.subject, subject)
         ]
 
-    def _admits(self, verdict: VerdictStatement) -> bool:
+    def _admits(self, said: Said) -> bool:
+        verdict = said.verdict
         check = self._admitting.get(verdict.stage)
-        if check is None or not verdict.verdict.clears:
+        # Whoever runs a stage with options of their own asks a question of their own.
+        if check is None or not verdict.verdict.clears or not said.record.required:
             return False
         return not check or verdict.checks.get(check) is Outcome.PASSED
 

@@ -1,10 +1,10 @@
 """Certificates that sign: is this leaf issued by somebody we trust, for signing, and valid?
 
 Paths are built and checked by the ``cryptography`` library (RFC 5280: signatures, validity,
-basic constraints, path lengths, name constraints, unknown critical extensions). Added here:
-what the leaf may be used for, and what an issuer may issue: an issuer whose certificate says
-for what it issues (extended key usage) must say that it is for signing code. A leaf that is itself among the trust anchors is trusted by
-identity, which is how a self-signed certificate works.
+basic constraints, path lengths, name constraints, unknown critical extensions). Added here: what
+the leaf may be used for, and what an issuer may issue: an issuer whose certificate says for what
+it issues (extended key usage) must say that it is for signing code. A leaf that is itself among
+the trust anchors is trusted by identity, which is how a self-signed certificate works.
 
 Limits: revocation lists and OCSP are not asked. A signature carries no trusted time, so the
 certificate must be valid at the moment the caller names, by default now.

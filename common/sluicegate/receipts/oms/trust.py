@@ -182,10 +182,8 @@ class CertificateTrust:
             return
         what, names = _names_like(self.identity, leaf)
         if self.identity not in names:
-            raise ReceiptError(
-                f"the certificate's {what} is {', '.join(map(ascii, sorted(names))) or 'not given'}"
-                f", expected {self.identity!a}"
-            )
+            told = f"{what} {', '.join(map(ascii, sorted(names)))}" if names else f"no {what}"
+            raise ReceiptError(f"the certificate is issued to {told}, expected {self.identity!a}")
 
 
 def _names_like(identity: str, leaf: x509.Certificate) -> tuple[str, list[str]]:

@@ -19,6 +19,10 @@ MAX_LIST_BYTES: Final = 128 << 20
 _DRIVE: Final = re.compile(r"[A-Za-z]:[/\\]")
 """An absolute path on Windows."""
 
+_MAX_NAME: Final = 4096
+"""Longest name of a list, in characters: no system opens a longer path (Linux, ``PATH_MAX``)."""
+_HERE: Final = re.compile(r"(?:\./)+")
+
 
 @dataclass(frozen=True, slots=True)
 class PublishedFile:
@@ -103,11 +107,13 @@ def check_listed_name(name: str, *, where: str) -> str:
     so the file counts as missing.
 
     Raises:
-        ReceiptError: absolute, with ``..`` or empty components, NUL, or invalid Unicode.
+        ReceiptError: absolute, with ``..`` or empty components, NUL, or invalid Unicode; or
+            longer than any path can be.
     """
-    path = name
-    while path.startswith("./"):
-        path = path[2:]
+    if len(name) > _MAX_NAME:
+        raise ReceiptError(f"{where} lists a name of more than {_MAX_NAME} characters")
+    here = _HERE.match(name)
+    path = name[here.end() :] if here else name
     unsafe = (
         any(part in ("", ".", "..") for part in path.split("/"))
         or ".." in path.replace("\\", "/").split("/")

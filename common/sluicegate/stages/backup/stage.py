@@ -138,6 +138,7 @@ def _taken(backup: Backup, snapshot: Snapshot, records: Records | None) -> list[
         f"{record.statement.subject.digest.short} (ledger entry {record.index})"
         for record in records or ()
         if isinstance(record.statement, HeadStatement)
+        and not record.objection
         and (record.statement.model, record.statement.version) == (backup.model, backup.version)
         and record.statement.subject.digest != snapshot.digest
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from sluicegate.canonical import Digest, Json, parse_json
@@ -59,12 +60,12 @@ def ask_publisher(settings: Settings, snapshot: Snapshot, context: Context) -> V
             content,
             key=context.files.get("published_key"),
             signature=context.files.get("published_signature"),
-            name=str(settings.published).rpartition("/")[2],
+            name=_name(settings.published),
         )
     except ReceiptError as error:
         finding = Finding(message=f"what the publisher vouches for cannot be used: {error.what}")
         return Vouched(Check.failed(CHECK, [finding]), "unusable")
-    found = compare(snapshot, published, lists=_copies(snapshot, context))
+    found = compare(snapshot, published, lists=_copies(settings, snapshot, context))
     return Vouched(_judge(found), _told(found, published))
 
 
@@ -84,6 +85,9 @@ def read_published(
         ConfigurationError: a bundle without a key, a key without anything that is signed.
     """
     trust = _trust(key) if key is not None else None
+    signer = None
+    if trust is not None and signature is not None:  # before anything of the list is parsed
+        signer = str(verify_detached(content, signature, trust, name=name))
     value = _object(content)
     if value is not None and "dsseEnvelope" in value:
         if trust is None:
@@ -93,15 +97,13 @@ def read_published(
                 next_step="give the publisher's public key as published_key",
             )
         return read_oms(content, trust)
-    published = read_croissant(content) if value is not None else read_checksums(content)
-    if trust is None:
-        return published
-    if signature is None:
+    if trust is not None and signer is None:
         raise ConfigurationError(
             "verify-provenance: published_key is given, and published carries no signature",
             next_step="give the signature that lies beside it as published_signature",
         )
-    return published.by(str(verify_detached(content, signature, trust, name=name)))
+    published = read_croissant(content) if value is not None else read_checksums(content)
+    return published.by(signer) if signer else published
 
 
 def _trust(key: bytes) -> KeyTrust:
@@ -122,11 +124,23 @@ def _object(content: bytes) -> Mapping[str, Json] | None:
     return value if isinstance(value, Mapping) else None
 
 
-def _copies(snapshot: Snapshot, context: Context) -> list[str]:
-    """Return the paths at which the list and its signature lie in the subject themselves."""
-    names = ("published", "published_signature")
-    own = {Digest.of(context.files[name]) for name in names if name in context.files}
-    return [file.path for file in snapshot.manifest.files if file.sha256 in own]
+def _copies(settings: Settings, snapshot: Snapshot, context: Context) -> list[str]:
+    """Return the paths at which the list and its signature lie in the subject themselves.
+
+    Each may lie at the top, under its own name: the same bytes under another name could be read
+    as something else.
+    """
+    given = {"published": settings.published, "published_signature": settings.published_signature}
+    own = {
+        _name(given[field]): Digest.of(context.files[field]).hex
+        for field in given
+        if field in context.files
+    }
+    return [path for path, _, digest in snapshot.manifest.files.rows() if own.get(path) == digest]
+
+
+def _name(place: str | Path | None) -> str:
+    return str(place).rpartition("/")[2]
 
 
 def _judge(found: Comparison) -> Check:

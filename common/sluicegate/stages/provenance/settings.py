@@ -82,14 +82,21 @@ class Settings:
         """Return the sources, read: what holds a slash or is ``*`` is a place.
 
         Raises:
-            ConfigurationError: one is empty.
+            ConfigurationError: one is empty, or is the name of a key with ``*`` in it.
         """
         if not all(self.sources):
             raise ConfigurationError("verify-provenance: an entry of sources is empty")
         places = [one for one in self.sources if "/" in one or one == "*"]
+        keys = frozenset(self.sources) - frozenset(places)
+        if starred := sorted(one for one in keys if "*" in one):
+            raise ConfigurationError(
+                f"verify-provenance: the entry {starred[0]!a} of sources has no slash, so it is "
+                "the name of a key, in which * stands for nothing",
+                next_step="write a place as a URI, such as s3://bucket/*, and name keys one by one",
+            )
         return Sources(
             tuple(f"file://{one}" if one.startswith("/") else one for one in places),
-            frozenset(self.sources) - frozenset(places),
+            keys,
         )
 
     def admitting(self) -> dict[str, str]:

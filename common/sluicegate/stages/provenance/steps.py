@@ -70,6 +70,15 @@ class Walked:
         return self.chain.origin is None and self.vouched is not None and self.vouched.for_all
 
     @property
+    def vouched_source(self) -> bool:
+        """Whether a publisher vouches for the subject, and nothing before it is known.
+
+        Also where it was admitted or imported before: that is no reason to trust it less.
+        """
+        own = all(link.subject.digest == self.chain.subject.digest for link in self.chain.sources)
+        return self.vouched is not None and self.vouched.for_all and own
+
+    @property
     def problems(self) -> tuple[Problem, ...]:
         """What is wrong with the chain; nobody needs to have made what is just admitted."""
         if not self.from_publisher:
@@ -154,7 +163,9 @@ def _age(walked: Walked) -> Step:
 def _sources(walked: Walked) -> Step:
     name, allowed = "provenance.sources", walked.settings.origins()
     sources = walked.chain.sources
-    if not walked.settings.sources and not walked.from_publisher:
+    if not walked.settings.sources and walked.vouched_source:
+        return _settle(walked, name, [], detail="a publisher vouches for the subject")
+    if not walked.settings.sources:
         reason = "no sources are named: nobody says where chains may begin"
         return Step(Check.unknown(name, reason), reason)
     findings = [
