@@ -49,6 +49,10 @@ bench: .venv/ready
 	$(BIN)/python benchmarks/encryption/policies.py --policies 500 --seed 1
 	$(BIN)/python benchmarks/encryption/heads.py
 	$(BIN)/python benchmarks/encryption/inventory.py
+	$(BIN)/python benchmarks/provenance/hashing.py
+	$(BIN)/python benchmarks/provenance/manifest.py
+	$(BIN)/python benchmarks/provenance/ledger.py
+	$(BIN)/python benchmarks/provenance/oms.py
 
 constraints: .venv/ready
 	$(PIP) install --quiet uv
