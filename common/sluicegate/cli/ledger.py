@@ -19,7 +19,12 @@ from sluicegate.ledger.tiles import TileTree
 from sluicegate.ledger.trust import believe
 from sluicegate.policy.load import load_policy
 from sluicegate.policy.model import Policy
-from sluicegate.receipts.statement import DerivationStatement, Statement, VerdictStatement
+from sluicegate.receipts.statement import (
+    DerivationStatement,
+    EventStatement,
+    Statement,
+    VerdictStatement,
+)
 from sluicegate.signing import open_evidence
 from sluicegate.testimony import admit, authenticate
 
@@ -101,6 +106,8 @@ def _describe(ref: ReceiptRef, bundle: bytes, policy: Policy, now: datetime) -> 
         value |= {"verdict": statement.verdict.value, "report": str(statement.report)}
     elif isinstance(statement, DerivationStatement):
         value |= {"parent": str(statement.parent.digest), "rows_set_aside": statement.rows}
+    elif isinstance(statement, EventStatement):
+        value |= {"event": statement.kind}
     return value | {"kind": _kind(statement)}
 
 
@@ -117,7 +124,7 @@ def _list(args: argparse.Namespace) -> int:
         return PASSED
     for row in rows:
         if row["trusted"]:
-            what = row.get("verdict", row["kind"])
+            what = row.get("verdict") or row.get("event") or row["kind"]
             line = f"{row['issued']}  {row['stage']:<20} {what:<12} {row['uri']}"
         else:
             line = f"not trusted: {row['why']}"

@@ -28,7 +28,7 @@ from sluicegate.ledger.open import open_ledger
 from sluicegate.ledger.watch import Watch
 from sluicegate.policy.load import load_policy
 from sluicegate.policy.model import Policy
-from sluicegate.receipts.statement import VerdictStatement
+from sluicegate.receipts.statement import EventStatement, VerdictStatement
 from sluicegate.testimony import authenticate
 
 __all__ = ["add_cosign", "add_watch"]
@@ -140,7 +140,11 @@ def _describe(index: int, entry: bytes, policy: Policy) -> dict[str, Json]:
         statement = authenticate(ReceiptRef(index, digest), entry, policy).statement
     except (ReceiptError, ClearanceRefused) as error:
         return row | {"why": error.what}
-    verdict = statement.verdict.value if isinstance(statement, VerdictStatement) else "-"
+    verdict = "-"
+    if isinstance(statement, VerdictStatement):
+        verdict = statement.verdict.value
+    elif isinstance(statement, EventStatement):
+        verdict = statement.kind
     return row | {
         "stage": statement.stage,
         "verdict": verdict,
