@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import boto3
 import pytest
@@ -23,6 +24,12 @@ def moto_server() -> Iterator[str]:
     finally:
         running.stop()
         boto3.DEFAULT_SESSION = None
+
+
+def reset(endpoint: str) -> None:
+    """Empty the simulated AWS, whatever is locked in it."""
+    request = Request(f"{endpoint}/moto-api/reset", method="POST")
+    urlopen(request, timeout=30).close()
 
 
 def point_at(

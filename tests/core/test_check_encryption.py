@@ -279,7 +279,7 @@ def commands(parser, words=()):
 def test_every_command_can_say_what_it_does(capsys):
     from sluicegate.cli.main import _parser
 
-    for words in commands(_parser()):
+    for words in commands(_parser([])):
         with pytest.raises(SystemExit) as ended:
             main([*words, "--help"])
         assert ended.value.code == 0

@@ -24,7 +24,7 @@ from sluicegate.storage.s3_checksums import (
 from sluicegate.storage.s3_reader import S3Reader
 from sluicegate.storage.snapshot import Snapshot, take_snapshot
 from sluicegate.storage.uri import SubjectUri
-from tests.aws import moto_server, point_at
+from tests.aws import moto_server, point_at, reset
 
 PART = 5 << 20
 SUBJECT = SubjectUri.parse("s3://data/set")
@@ -42,13 +42,9 @@ def environment(server, monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def client(environment):
+def client(server, environment):
+    reset(server)  # one process has one simulated AWS, whoever used it before
     made = boto3.client("s3", config=Config(request_checksum_calculation="when_required"))
-    for bucket in made.list_buckets()["Buckets"]:
-        versions = made.list_object_versions(Bucket=bucket["Name"])
-        for one in (*versions.get("Versions", ()), *versions.get("DeleteMarkers", ())):
-            made.delete_object(Bucket=bucket["Name"], Key=one["Key"], VersionId=one["VersionId"])
-        made.delete_bucket(Bucket=bucket["Name"])
     made.create_bucket(Bucket="data")
     return made
 
