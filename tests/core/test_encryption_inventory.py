@@ -39,7 +39,7 @@ from sluicegate.storage.local import LocalStore
 from sluicegate.storage.manifest import FileRecord, Manifest
 from sluicegate.storage.snapshot import Snapshot, take_snapshot
 from sluicegate.storage.uri import SubjectUri
-from tests.aws import moto_server, point_at
+from tests.aws import moto_server, point_at, reset
 
 COLUMNS = {
     "bucket": "Bucket",
@@ -70,13 +70,10 @@ def environment(server, monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def client(environment):
+def client(server, environment):
     """Return a client of the simulator, with empty buckets ``data`` and ``reports``."""
     made = boto3.client("s3")
-    for bucket in made.list_buckets()["Buckets"]:
-        for one in made.list_objects_v2(Bucket=bucket["Name"]).get("Contents", ()):
-            made.delete_object(Bucket=bucket["Name"], Key=one["Key"])
-        made.delete_bucket(Bucket=bucket["Name"])
+    reset(server)
     made.create_bucket(Bucket="data")
     made.create_bucket(Bucket="reports")
     return made

@@ -51,7 +51,7 @@ from sluicegate.storage.local import LocalStore
 from sluicegate.storage.manifest import FileRecord, Manifest
 from sluicegate.storage.snapshot import Snapshot, take_snapshot
 from sluicegate.storage.uri import SubjectUri
-from tests.aws import moto_server, point_at
+from tests.aws import moto_server, point_at, reset
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 KEY_A = "arn:aws:kms:us-east-1:111122223333:key/aaaaaaaa-1111-2222-3333-444444444444"
@@ -273,14 +273,7 @@ def client(moto, environment, monkeypatch):
     """Return a client of the simulator, whose bucket ``data`` is empty and versioned."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", moto)
     made = boto3.client("s3")
-    for bucket in made.list_buckets()["Buckets"]:
-        name = bucket["Name"]
-        for one in made.list_multipart_uploads(Bucket=name).get("Uploads", ()):
-            made.abort_multipart_upload(Bucket=name, Key=one["Key"], UploadId=one["UploadId"])
-        versions = made.list_object_versions(Bucket=name)
-        for one in (*versions.get("Versions", ()), *versions.get("DeleteMarkers", ())):
-            made.delete_object(Bucket=name, Key=one["Key"], VersionId=one["VersionId"])
-        made.delete_bucket(Bucket=name)
+    reset(moto)
     made.create_bucket(Bucket="data")
     made.put_bucket_versioning(Bucket="data", VersioningConfiguration={"Status": "Enabled"})
     return made

@@ -14,7 +14,7 @@ from sluicegate.storage.s3 import S3Store
 from sluicegate.storage.snapshot import store_for, take_snapshot
 from sluicegate.storage.tables import read_table
 from sluicegate.storage.uri import SubjectUri
-from tests.aws import moto_server, point_at
+from tests.aws import moto_server, point_at, reset
 
 
 @pytest.fixture(scope="module")
@@ -32,14 +32,10 @@ def environment(server, monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def client(environment):
+def client(server, environment):
     """Return a client of the empty server, whose one bucket is ``data``."""
     made = boto3.client("s3")
-    for bucket in made.list_buckets()["Buckets"]:
-        versions = made.list_object_versions(Bucket=bucket["Name"])
-        for one in (*versions.get("Versions", ()), *versions.get("DeleteMarkers", ())):
-            made.delete_object(Bucket=bucket["Name"], Key=one["Key"], VersionId=one["VersionId"])
-        made.delete_bucket(Bucket=bucket["Name"])
+    reset(server)
     made.create_bucket(Bucket="data")
     return made
 
