@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 from typing import Final
 
-from sluicegate.canonical import Json, canonical_json, parse_json
-from sluicegate.cli.terminal import PASSED, emit
+from sluicegate.canonical import canonical_json
+from sluicegate.cli.terminal import PASSED, emit, read_json
 from sluicegate.disclosure import commit, disclose, load_secret, summary, verify_disclosure
-from sluicegate.errors import ConfigurationError, SluicegateError
+from sluicegate.errors import ConfigurationError
 from sluicegate.model import RowId
 from sluicegate.storage.local import write_atomically
 
@@ -86,7 +86,12 @@ def _row(text: str) -> RowId:
 
 
 def _verify(args: argparse.Namespace) -> int:
-    shown = summary(verify_disclosure(_read(Path(args.document)), policy=args.policy))
+    shown = summary(
+        verify_disclosure(
+            read_json(Path(args.document), what="the disclosure", limit=_MAX_BYTES),
+            policy=args.policy,
+        )
+    )
     if args.json:
         emit(shown)
         return PASSED
@@ -95,17 +100,3 @@ def _verify(args: argparse.Namespace) -> int:
     for stage, verdict in shown["verdicts"]:
         print(f"  {stage}: {verdict}")
     return PASSED
-
-
-def _read(path: Path) -> Json:
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise SluicegateError(f"cannot read {path}: {error.strerror}") from error
-    if len(content) > _MAX_BYTES:
-        raise SluicegateError(f"{path} has more than {_MAX_BYTES:,} bytes")
-    try:
-        return parse_json(content)
-    except ValueError as error:
-        raise SluicegateError(f"{path} is {error}") from error

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from sluicegate.canonical import Json, parse_json
-from sluicegate.cli.terminal import PASSED
+from sluicegate.canonical import Json
+from sluicegate.cli.terminal import PASSED, read_json
 from sluicegate.errors import ConfigurationError, SluicegateError
 from sluicegate.reports.ocsf import ocsf_events
 from sluicegate.reports.sarif import sarif_log
@@ -42,7 +42,7 @@ def add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _run(args: argparse.Namespace) -> int:
     path = Path(args.report)
-    document = _read(path)
+    document = read_json(path, what="the report", limit=_MAX_BYTES)
     value: Json
     if args.format == "sarif":
         value = sarif_log(document)
@@ -57,20 +57,6 @@ def _run(args: argparse.Namespace) -> int:
     except OSError as error:
         raise SluicegateError(f"cannot write {args.out}: {error.strerror}") from error
     return PASSED
-
-
-def _read(path: Path) -> Json:
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise SluicegateError(f"cannot read the report {path}: {error.strerror}") from error
-    if len(content) > _MAX_BYTES:
-        raise SluicegateError(f"the report {path} is larger than {_MAX_BYTES} bytes")
-    try:
-        return parse_json(content)
-    except ValueError as error:
-        raise SluicegateError(f"the report {path} is damaged: {error}") from error
 
 
 def _time(text: str | None, path: Path) -> datetime:

@@ -6,10 +6,12 @@ import io
 import json
 import sys
 import time
+from pathlib import Path
 from typing import Final
 
-from sluicegate.canonical import Json
+from sluicegate.canonical import Json, parse_json
 from sluicegate.errors import Decision, SluicegateError
+from sluicegate.storage.local import open_plain
 
 __all__ = [
     "COULD_NOT_CONCLUDE",
@@ -17,6 +19,7 @@ __all__ = [
     "PASSED",
     "Progress",
     "emit",
+    "read_json",
     "report_failure",
     "survive_any_text",
     "visible",
@@ -81,6 +84,30 @@ def emit(value: Json) -> None:
     """Print JSON on standard output; in ASCII where that cannot show everything."""
     whole = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     print(json.dumps(value, indent=2, ensure_ascii=not whole))
+
+
+def read_json(path: Path, *, what: str, limit: int) -> Json:
+    """Read a JSON document that a user names.
+
+    Args:
+        path: the file.
+        what: what it is, for messages.
+        limit: most bytes that are read.
+
+    Raises:
+        SluicegateError: missing, no plain file, too large, or not JSON.
+    """
+    try:
+        with open_plain(path) as file:
+            content = file.read(limit + 1)
+    except OSError as error:
+        raise SluicegateError(f"cannot read {what} {path}: {error.strerror}") from error
+    if len(content) > limit:
+        raise SluicegateError(f"{what} {path} is larger than {limit:,} bytes")
+    try:
+        return parse_json(content)
+    except ValueError as error:
+        raise SluicegateError(f"{what} {path} is damaged: {error}") from error
 
 
 def report_failure(error: Decision | SluicegateError, *, as_json: bool) -> int:

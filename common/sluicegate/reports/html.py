@@ -9,16 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sluicegate.canonical import Json
 from sluicegate.model import RunIdentity, Verdict
-from sluicegate.reports.drawing import draw, visible
+from sluicegate.reports.drawing import draw
 from sluicegate.reports.stored import ranges
-
-if TYPE_CHECKING:
-    from jinja2 import Template
+from sluicegate.reports.templating import template
 
 __all__ = ["render_report"]
 
@@ -45,7 +42,7 @@ def render_report(
         issued: when the receipt was issued.
         run: which run it was.
     """
-    return _template().render(
+    return template("report.html.j2").render(
         document=document,
         figures=list(draw(document.get("figures", ()))),
         uri=uri,
@@ -57,25 +54,3 @@ def render_report(
         max_rows=_MAX_TABLE_ROWS,
         max_findings=_MAX_FINDINGS,
     )
-
-
-@cache
-def _template() -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("sluicegate.reports", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_shown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html.j2")
-
-
-def _shown(value: Json) -> Json:
-    """Return what is printed for a value; markup, which only the template makes, as it is."""
-    if isinstance(value, str) and not hasattr(value, "__html__"):
-        return visible(value)
-    return value

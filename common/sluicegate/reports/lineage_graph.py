@@ -10,15 +10,12 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sluicegate.canonical import Json
 from sluicegate.figures import Graph, Node
 from sluicegate.reports.drawing import draw, visible
-
-if TYPE_CHECKING:
-    from jinja2 import Template
+from sluicegate.reports.templating import template
 
 __all__ = ["to_dot", "to_html", "to_json", "to_mermaid", "to_text"]
 
@@ -100,7 +97,7 @@ def to_html(graph: Graph, *, problems: Sequence[str]) -> str:
         problems: what is wrong, a sentence each.
     """
     (figure,) = draw([graph.to_json()])
-    return _template().render(figure=figure, problems=problems, title=graph.title)
+    return template("lineage.html.j2").render(figure=figure, problems=problems, title=graph.title)
 
 
 def _node(node: Node) -> dict[str, Json]:
@@ -117,25 +114,3 @@ def _dot(text: str) -> str:
 
 def _mermaid(text: str) -> str:
     return _MERMAID_UNSAFE.sub(lambda match: f"#{ord(match[0])};", _line(text))
-
-
-@cache
-def _template() -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("sluicegate.reports", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_shown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("lineage.html.j2")
-
-
-def _shown(value: Json) -> Json:
-    """Return what is printed for a value; markup, which only templates make, as it is."""
-    if isinstance(value, str) and not hasattr(value, "__html__"):
-        return visible(value)
-    return value
