@@ -175,33 +175,31 @@ def attest(statement: Statement, evidence: Evidence, signer: Signer) -> ReceiptR
 
 def record_event(
     kind: str,
-    document: tuple[str, bytes],
+    subject: Subject,
     details: Mapping[str, str],
     *,
     policy: Policy,
     signer: Signer,
     run: RunIdentity,
-) -> ReceiptRef | None:
-    """Log that something happened; None where this signer may not say so.
+) -> ReceiptRef:
+    """Log that something happened.
 
     Args:
         kind: dotted words, such as ``policy.changed``.
-        document: name and content of what it is about.
+        subject: the document that it is about.
         details: short texts; never a secret, never a data value.
         policy: the policy.
         signer: who says it.
         run: where it happened.
 
     Raises:
+        ConfigurationError: this signer may not say so, or the ledger's key is missing.
         LedgerError: the ledger is damaged or cannot be written.
     """
     now = datetime.now(UTC)
-    try:
-        check_signer(policy, signer, EVENT, uri=None, now=now)
-    except ConfigurationError:
-        return None
+    check_signer(policy, signer, EVENT, uri=None, now=now)
     statement = EventStatement(
-        subject=Subject.of_document(*document),
+        subject=subject,
         kind=kind,
         details=dict(details),
         issued=now,
@@ -214,9 +212,11 @@ def record_event(
 def record_policy(policy: Policy, *, signer: Signer, run: RunIdentity) -> None:
     """Keep the rules of a policy among the evidence, and log them when they are new there.
 
-    Receipts name the rules by digest only; here an auditor finds what they were.
+    Receipts name the rules by digest only; here an auditor finds what they were. Nothing is
+    logged by a key that is trusted for stages only.
 
     Raises:
+        ConfigurationError: the ledger's key is missing.
         LedgerError: the evidence cannot be written.
     """
     evidence = open_evidence(policy)
@@ -224,13 +224,16 @@ def record_policy(policy: Policy, *, signer: Signer, run: RunIdentity) -> None:
     if path.exists():
         return
     content = canonical_json(policy.deciding())
-    document = ("policy.json", content)
-    record_event(
-        "policy.changed",
-        document,
-        {"rules": str(policy.digest)},
-        policy=policy,
-        signer=signer,
-        run=run,
-    )
+    if _may_record(policy, signer):
+        subject = Subject.of_document("policy.json", content)
+        details = {"rules": str(policy.digest)}
+        record_event("policy.changed", subject, details, policy=policy, signer=signer, run=run)
     evidence.write(path, content)
+
+
+def _may_record(policy: Policy, signer: Signer) -> bool:
+    try:
+        check_signer(policy, signer, EVENT, uri=None, now=datetime.now(UTC))
+    except ConfigurationError:
+        return False
+    return True

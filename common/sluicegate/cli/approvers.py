@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import getpass
-import secrets
 import sys
 from datetime import UTC, datetime
 
@@ -17,8 +16,8 @@ from sluicegate.errors import ConfigurationError, SluicegateError
 from sluicegate.model import RunIdentity
 from sluicegate.policy.load import load_policy
 from sluicegate.policy.model import Policy
-from sluicegate.receipts.statement import EVENT, EventStatement, Subject
-from sluicegate.signing import attest, check_signer, load_signer, open_evidence
+from sluicegate.receipts.statement import Subject
+from sluicegate.signing import load_signer, record_event
 
 __all__ = ["add_approvers"]
 
@@ -129,19 +128,11 @@ def _log(policy: Policy, kind: str, name: str, factor: str) -> None:
     Where approvals are signed there is often only a key for approvals; then a note is all.
     """
     details = {"approver": name, "factor": factor}
-    now = datetime.now(UTC)
+    subject = Subject.of_document("approver.json", canonical_json(details))
+    run = RunIdentity(orchestrator="cli")
     try:
         signer = load_signer(policy)
-        check_signer(policy, signer, EVENT, uri=None, now=now)
-        statement = EventStatement(
-            subject=Subject.of_document("approver.json", canonical_json(details)),
-            kind=kind,
-            details=details,
-            issued=now,
-            run=RunIdentity(orchestrator="cli"),
-            invocation=secrets.token_hex(8),
-        )
-        attest(statement, open_evidence(policy, write=True), signer)
+        record_event(kind, subject, details, policy=policy, signer=signer, run=run)
     except ConfigurationError as error:
         print(f"sluicegate: not in the ledger: {error.what}", file=sys.stderr)
     except SluicegateError as error:

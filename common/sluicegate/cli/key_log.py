@@ -7,9 +7,7 @@ revocation must not wait for a ledger.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 
 from sluicegate.canonical import Json
@@ -18,8 +16,8 @@ from sluicegate.model import RunIdentity
 from sluicegate.policy.load import load_policy
 from sluicegate.policy.model import Policy
 from sluicegate.receipts.keys import Signer
-from sluicegate.receipts.statement import EVENT, EventStatement, Subject
-from sluicegate.signing import attest, check_signer, load_signer, open_evidence
+from sluicegate.receipts.statement import Subject
+from sluicegate.signing import load_signer, record_event
 from sluicegate.storage.uri import SubjectUri
 
 __all__ = ["change"]
@@ -36,22 +34,13 @@ def change(
     """Edit the policy and log that it was; return where it was logged, or why it was not."""
     content = edit()
     policy = load_policy(path)
-    uri = str(SubjectUri.parse(path))
-    now = datetime.now(UTC)
+    subject = Subject.of_document(path.name, content, uri=str(SubjectUri.parse(path)))
+    run = RunIdentity(orchestrator="cli")
     why = "no key here may sign events"
     for candidate in _signers(policy, signer):
         try:
-            found = candidate()
-            check_signer(policy, found, EVENT, uri=None, now=now)
-            event = EventStatement(
-                subject=Subject.of_document(path.name, content, uri=uri),
-                kind=kind,
-                details=details,
-                issued=now,
-                run=RunIdentity(orchestrator="cli"),
-                invocation=secrets.token_hex(8),
-            )
-            ref = attest(event, open_evidence(policy, write=True), found)
+            chosen = candidate()
+            ref = record_event(kind, subject, details, policy=policy, signer=chosen, run=run)
         except SluicegateError as error:
             why = error.what
         else:
