@@ -346,15 +346,15 @@ class Testimony:
     ) -> dict[Digest, tuple[_Step, ...]]:
         """Map each subject in the line, the youngest first, to the steps that made it.
 
-        As many keys must have signed each step as must sign a verdict, each on a verdict of its
-        own: otherwise one key could make what others cleared into something else.
+        As many keys must have signed each step as must sign a verdict: otherwise one key could
+        make what others cleared into something else.
         """
         line: dict[Digest, tuple[_Step, ...]] = {}
         place: str | None = uri
         while digest not in line:
             parents: dict[Digest, dict[str, _Step]] = {}
             for step in self._steps_to(digest):
-                if self._counts(step, purpose, place, only):
+                if self._counts(step, place, only):
                     parents.setdefault(step.says.parent.digest, {})[step.at.key.key.id] = step
             enough = [
                 (parent, steps)
@@ -370,13 +370,9 @@ class Testimony:
             digest, place = parent, None
         return line
 
-    def _counts(
-        self, step: _Step, purpose: Purpose, place: str | None, only: frozenset[Digest] | None
-    ) -> bool:
+    def _counts(self, step: _Step, place: str | None, only: frozenset[Digest] | None) -> bool:
         """Return whether a step may lead from a subject to what it was taken from."""
         if step.at.objection or not (_allowed(step.at, only) and _allowed(step.verdict.at, only)):
-            return False
-        if purpose.signatures > 1 and step.at.key.key.id != step.verdict.at.key.key.id:
             return False
         try:
             step.at.key.check_place(uri=place, index=step.at.ref.index)

@@ -34,6 +34,7 @@ def run(lake: Lake, airflow: Airflow) -> tuple[dict[str, str], str]:
         return dict(database.execute(query).fetchall()), result.stdout + result.stderr
 
 
+@pytest.mark.slow
 def test_the_dag_trains_from_the_mended_bucket_only(airflow: Airflow, tmp_path: Path) -> None:
     with lake_project(tmp_path) as lake:
         states, output = run(lake, airflow)
