@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.airflow_plugin.conftest import Airflow
 from tests.lake import EXAMPLES, Lake, lake_project, mend
 
