@@ -184,8 +184,42 @@ def test_a_bent_answer_is_refused_and_never_an_error(data):
         verify_assertion(answer, [credential], question=QUESTION)
 
 
+@pytest.mark.parametrize("part", ["clientDataJSON", "authenticatorData", "signature", "userHandle"])
+@pytest.mark.parametrize("value", [10**11, [1], {"length": 10**12}, True])
+def test_a_number_in_place_of_text_takes_no_memory(part, value):
+    # The library turns 10**11 into that many zero bytes.
+    key = SoftKey()
+    credential = enrolled(key)
+    answer = key.get(asked(credential), ORIGIN)
+    answer["response"][part] = value
+    with pytest.raises(ClearanceRefused, match="Base64url"):
+        verify_assertion(answer, [credential], question=QUESTION)
+
+
+@pytest.mark.parametrize("where", ["id", "rawId"])
+def test_a_number_in_place_of_an_id_takes_no_memory(where):
+    key = SoftKey()
+    credential = enrolled(key)
+    answer = {**key.get(asked(credential), ORIGIN), where: 10**11}
+    with pytest.raises(ClearanceRefused, match="Base64url"):
+        verify_assertion(answer, [credential], question=QUESTION)
+
+
+def test_a_number_inside_of_an_attestation_takes_no_memory():
+    from fido2 import cbor
+
+    hostile = cbor.encode({"fmt": "none", "authData": 1 << 40, "attStmt": {}})
+    options = registration_options("ada", rp_id=RP, challenge=CHALLENGE)
+    response = SoftKey().create(options, ORIGIN)
+    response["response"]["attestationObject"] = b64url(hostile)
+    with pytest.raises(ClearanceRefused, match="malformed"):
+        register(response, challenge=CHALLENGE, rp_id=RP, origin=ORIGIN)
+
+
 def test_what_is_too_large_is_not_parsed():
     credential = enrolled(SoftKey())
+    with pytest.raises(ClearanceRefused, match="no JSON object"):
+        verify_assertion({"id": 10**18}, [credential], question=QUESTION)
     with pytest.raises(ClearanceRefused, match="too large"):
         verify_assertion({"id": "x" * (1 << 17)}, [credential], question=QUESTION)
 

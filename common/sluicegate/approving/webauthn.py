@@ -21,7 +21,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from sluicegate.canonical import Json, canonical_json, sha256_hex
-from sluicegate.errors import ClearanceRefused, ConfigurationError, MissingExtraError
+from sluicegate.errors import (
+    ClearanceRefused,
+    ConfigurationError,
+    MissingExtraError,
+    SluicegateError,
+)
 
 if TYPE_CHECKING:
     from fido2.server import Fido2Server
@@ -41,6 +46,14 @@ _ALGORITHMS: Final = (-7, -8)
 """COSE: ES256 and EdDSA."""
 _MOST_BYTES: Final = 64 << 10
 """Size of a response; real ones have one or two kilobytes."""
+_BASE64: Final = (
+    "clientDataJSON",
+    "attestationObject",
+    "authenticatorData",
+    "signature",
+    "userHandle",
+)
+"""Members of ``response`` that are Base64url text. Source: WebAuthn level 3, section 5.1."""
 _MALFORMED: Final = (
     AssertionError,
     AttributeError,
@@ -144,8 +157,9 @@ def register(
         MissingExtraError: ``fido2`` is not installed.
     """
     server = _server(rp_id, origin)
-    _check_size(response)
+    _check_shape(response)
     try:
+        _check_attestation(response)
         found = server.register_complete(_state(challenge, verified=False), response)
         credential: AttestedCredentialData | None = found.credential_data
         if credential is None or credential.public_key[3] not in _ALGORITHMS:
@@ -209,7 +223,7 @@ def verify_assertion(
         MissingExtraError: ``fido2`` is not installed.
     """
     library = _library()
-    _check_size(response)
+    _check_shape(response)
     try:
         answer = library.AuthenticationResponse.from_dict(response)
         credential, data = _find(answer.raw_id, credentials)
@@ -261,10 +275,44 @@ def _document(credential: WebAuthnCredential, answer: Any, question: Json) -> by
     )
 
 
-def _check_size(response: Mapping[str, Any]) -> None:
-    """Refuse what is no plain JSON of a sensible size, before anything parses it."""
-    if not isinstance(response, dict) or len(canonical_json(response)) > _MOST_BYTES:
+def _check_shape(response: Mapping[str, Any]) -> None:
+    """Refuse what is no plain JSON of a sensible size, before anything parses it.
+
+    The library makes bytes of whatever stands where Base64url text should: of a number, that
+    many zeros. Ten digits are enough to take all memory.
+    """
+    if not isinstance(response, dict) or not _is_small(response):
         raise ClearanceRefused("the answer of the security key is no JSON object, or too large")
+    inner = response.get("response")
+    inner = inner if isinstance(inner, dict) else {}
+    texts = [response.get("id"), response.get("rawId"), *(inner.get(name) for name in _BASE64)]
+    if not all(isinstance(text, str | None) for text in texts):
+        raise ClearanceRefused(
+            "the answer of the security key is malformed: a number, a list or an object stands "
+            "where there should be Base64url text",
+            next_step="pass on exactly what the browser returned",
+        )
+
+
+def _is_small(response: Mapping[str, Any]) -> bool:
+    try:
+        return len(canonical_json(response)) <= _MOST_BYTES
+    except SluicegateError:  # not JSON, or a number that JSON does not carry exactly
+        return False
+
+
+def _check_attestation(response: Mapping[str, Any]) -> None:
+    """Refuse an attestation object whose data is no byte string, for the same reason.
+
+    Raises:
+        TypeError: it is none; or whatever the library raises for a malformed one.
+    """
+    from fido2 import cbor
+    from fido2.utils import websafe_decode
+
+    attestation: Any = cbor.decode(websafe_decode(response["response"]["attestationObject"]))
+    if not isinstance(attestation["authData"], bytes):
+        raise TypeError("its authenticator data is no byte string")
 
 
 def _why(error: BaseException) -> str:
