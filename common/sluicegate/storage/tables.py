@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import pandas
 
-__all__ = ["Table", "read_table", "split_file"]
+__all__ = ["Table", "read_table", "row_ids", "split_file"]
 
 _MARKERS: Final = ("_SUCCESS",)
 """Empty marker files that writers leave in a folder of data files."""
@@ -39,16 +39,31 @@ class Table:
         Raises:
             IndexError: a position is beyond the table.
         """
-        wanted = sorted({int(position) for position in positions})
-        if wanted and not 0 <= wanted[0] <= wanted[-1] < len(self.frame):
-            raise IndexError(f"position {wanted[-1]} of a table with {len(self.frame)} rows")
-        ids, start, at = [], 0, 0
-        for path, rows in self.parts:
-            while at < len(wanted) and wanted[at] < start + rows:
-                ids.append(RowId(path, wanted[at] - start))
-                at += 1
-            start += rows
-        return tuple(ids)
+        return row_ids(self.parts, positions)
+
+
+def row_ids(parts: Iterable[tuple[str, int]], positions: Iterable[int]) -> tuple[RowId, ...]:
+    """Return the row ids of positions in a data set, in ascending order.
+
+    Args:
+        parts: each file's path and row count, in the order of the data set.
+        positions: from 0, over all files.
+
+    Raises:
+        IndexError: a position is beyond the data set.
+    """
+    wanted = sorted({int(position) for position in positions})
+    if wanted and wanted[0] < 0:
+        raise IndexError(f"position {wanted[0]} of a data set")
+    ids, start, at = [], 0, 0
+    for path, rows in parts:
+        while at < len(wanted) and wanted[at] < start + rows:
+            ids.append(RowId(path, wanted[at] - start))
+            at += 1
+        start += rows
+    if at < len(wanted):
+        raise IndexError(f"position {wanted[-1]} of a data set with {start} rows")
+    return tuple(ids)
 
 
 def read_table(snapshot: Snapshot, *, limits: Limits | None = None) -> Table:

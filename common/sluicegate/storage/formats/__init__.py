@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from sluicegate.storage.formats.arrow_ipc import ArrowIpc
 from sluicegate.storage.formats.base import Format, Limits
 from sluicegate.storage.formats.delimited import Delimited
 from sluicegate.storage.formats.json_lines import JsonLines
@@ -20,6 +21,7 @@ FORMATS: Final[tuple[Format, ...]] = (
     Delimited(",", ".csv"),
     Delimited("\t", ".tsv"),
     JsonLines(),
+    ArrowIpc(),
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Final, Protocol
 
@@ -10,8 +10,18 @@ from sluicegate.errors import SubjectError
 
 if TYPE_CHECKING:
     import pandas
+    import pyarrow as pa
 
-__all__ = ["Format", "Limits", "unreadable"]
+__all__ = [
+    "CONTENT",
+    "HEADER",
+    "ORIGINAL",
+    "Format",
+    "Limits",
+    "as_schema",
+    "decoded_schema",
+    "unreadable",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +48,42 @@ class Format(Protocol):
 
         Raises:
             SubjectError: the content is not of this format, or is beyond the limits.
+        """
+        ...
+
+    def survey(self, source: IO[bytes], *, name: str) -> pa.Schema:
+        """Return the columns, in file order, with the types that all rows together have.
+
+        A field's metadata may hold :data:`HEADER`, the name in the file, where it is another,
+        and :data:`CONTENT`, where the type does not say what pandas would make of the column:
+        ``mixed`` for values of several types, ``nested`` for lists and objects, given as text,
+        ``encoded`` for a dictionary, given as its values; :data:`ORIGINAL` then holds its type.
+
+        Raises:
+            SubjectError: the content is not of this format.
+        """
+        ...
+
+    def batches(
+        self,
+        source: IO[bytes],
+        *,
+        name: str,
+        schema: pa.Schema,
+        columns: Sequence[str],
+        rows: int,
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield all rows in file order, in memory that does not grow with the file.
+
+        Args:
+            source: the file.
+            name: of the file, for messages.
+            schema: what :meth:`survey` said of this file, or wider types that hold the same.
+            columns: names of the columns to give, in this order.
+            rows: most rows in a batch.
+
+        Raises:
+            SubjectError: the content is not of this format, or has other columns.
         """
         ...
 
@@ -70,6 +116,49 @@ class Format(Protocol):
             SubjectError: the content is not of this format.
         """
         ...
+
+
+HEADER: Final = b"sluicegate.header"
+"""Key of a field's metadata: the column's name as the file has it."""
+
+CONTENT: Final = b"sluicegate.content"
+"""Key of a field's metadata: ``mixed``, ``nested``, or ``encoded`` for a dictionary."""
+
+ORIGINAL: Final = b"sluicegate.type"
+"""Key of a field's metadata: the type in the file, where rows are given in another."""
+
+
+def as_schema(batch: pa.RecordBatch, schema: pa.Schema, columns: Sequence[str]) -> pa.RecordBatch:
+    """Return some columns of a batch, each in the type that the schema has for it.
+
+    Raises:
+        pyarrow.ArrowInvalid: a value does not fit into the type.
+        KeyError: the schema or the batch lacks a column.
+    """
+    import pyarrow as pa
+
+    if [field.name for field in schema] == list(columns) and batch.schema.equals(schema):
+        return batch
+    fields = [schema.field(name) for name in columns]
+    arrays = [
+        column if column.type == field.type else column.cast(field.type)
+        for field in fields
+        for column in (batch.column(field.name),)
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def decoded_schema(schema: pa.Schema) -> pa.Schema:
+    """Return a schema without dictionaries at its top level, which say so in their metadata."""
+    import pyarrow as pa
+
+    def plain(field: pa.Field) -> pa.Field:
+        if not pa.types.is_dictionary(field.type):
+            return field.remove_metadata()  # the writer's, which could pass for ours
+        notes = {CONTENT: b"encoded", ORIGINAL: str(field.type).encode()}
+        return field.with_type(field.type.value_type).with_metadata(notes)
+
+    return pa.schema([plain(field) for field in schema])
 
 
 def unreadable(name: str, what: str, why: str) -> SubjectError:

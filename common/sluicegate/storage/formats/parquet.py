@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from sluicegate.canonical import Json, canonical_json
 from sluicegate.errors import MissingExtraError, SubjectError
-from sluicegate.storage.formats.base import Limits, check_ordinals, unreadable
+from sluicegate.storage.formats.base import (
+    Limits,
+    as_schema,
+    check_ordinals,
+    decoded_schema,
+    unreadable,
+)
+from sluicegate.storage.formats.parquet_stream import open_parquet, stream_rows
 
 if TYPE_CHECKING:
     import pandas
+    import pyarrow as pa
 
-__all__ = ["Parquet"]
+__all__ = ["Parquet", "json_values"]
 
 _BATCH_ROWS: Final = 1 << 16
 _ENCODED_ROWS: Final = 1 << 12
 """Rows that are Python objects at one time while they are encoded."""
 _EXACT_INTEGERS: Final = 1 << 53
 """Beyond this, a JSON number may be another one to its reader (RFC 8785, section 3.2.2.3)."""
-_THRIFT_STRINGS: Final = 64 << 20
-_THRIFT_CONTAINERS: Final = 1 << 20
 
 
 class Parquet:
@@ -35,11 +41,11 @@ class Parquet:
         with _failures(name):
             import pyarrow as pa
 
-            plain = _open(source)
+            plain = open_parquet(source)
             schema = plain.schema_arrow
             # One long value in a dictionary, repeated a million times, takes kilobytes on
             # disk: text stays encoded until its decoded length is known.
-            file = _open(source, read_dictionary=_text_columns(plain))
+            file = open_parquet(source, read_dictionary=_text_columns(plain))
             batches, decoded = [], 0
             for batch in file.iter_batches(batch_size=_BATCH_ROWS):
                 decoded += _decoded_bytes(batch, schema)
@@ -53,6 +59,25 @@ class Parquet:
             # Pandas metadata is the writer's word: a column that it calls an index would
             # disappear from the columns, and from every examination.
             return table.to_pandas(ignore_metadata=True)
+
+    def survey(self, source: IO[bytes], *, name: str) -> pa.Schema:
+        """Return the schema of the file; see :class:`Format`."""
+        with _failures(name):
+            return decoded_schema(open_parquet(source).schema_arrow)
+
+    def batches(
+        self,
+        source: IO[bytes],
+        *,
+        name: str,
+        schema: pa.Schema,
+        columns: Sequence[str],
+        rows: int,
+    ) -> Iterator[pa.RecordBatch]:
+        """Decode as many rows at once as are sure to fit into memory; see :class:`Format`."""
+        with _failures(name):
+            for batch in stream_rows(source, columns=columns, rows=rows, name=name):
+                yield as_schema(batch, schema, columns)
 
     def split(
         self,
@@ -69,7 +94,7 @@ class Parquet:
             import pyarrow.compute as pc
             import pyarrow.parquet as pq
 
-            file = _open(source)
+            file = open_parquet(source)
             rows = file.metadata.num_rows
             check_ordinals(drop, rows, name)
             unwanted, start = set(drop), 0
@@ -93,16 +118,16 @@ class Parquet:
         member. See :class:`Format`.
         """
         with _failures(name):
-            file = _open(source)
+            file = open_parquet(source)
             fields = [[field.name, str(field.type)] for field in file.schema_arrow]
             yield canonical_json(fields)
             for batch in file.iter_batches(batch_size=_ENCODED_ROWS):
-                columns = [_values(column) for column in batch.columns]
+                columns = [json_values(column) for column in batch.columns]
                 for row in zip(*columns, strict=True) if columns else ():
                     yield canonical_json(list(row))
 
 
-def _values(column: Any) -> list[Json]:
+def json_values(column: Any) -> list[Json]:
     """Return a column's values as JSON that loses nothing."""
     import pyarrow as pa
 
@@ -152,17 +177,6 @@ def _decoded_bytes(batch: Any, schema: Any) -> int:
         else:
             total += column.nbytes
     return total
-
-
-def _open(source: IO[bytes], *, read_dictionary: list[str] | None = None) -> Any:
-    import pyarrow.parquet as pq
-
-    return pq.ParquetFile(
-        source,
-        read_dictionary=read_dictionary,
-        thrift_string_size_limit=_THRIFT_STRINGS,
-        thrift_container_size_limit=_THRIFT_CONTAINERS,
-    )
 
 
 @contextmanager
