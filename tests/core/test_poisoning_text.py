@@ -25,12 +25,13 @@ from sluicegate.stages.poisoning.channel import Channel
 from sluicegate.stages.poisoning.detector import examine, scan
 from sluicegate.stages.poisoning.text import neighbours, ngram_model, ngrams
 from sluicegate.stages.poisoning.text import surprisal as gibberish_module
-from sluicegate.stages.poisoning.text.hidden import hidden_characters, inspect
+from sluicegate.stages.poisoning.text.hidden import hidden_characters
 from sluicegate.stages.poisoning.text.neighbours import near_duplicates
 from sluicegate.stages.poisoning.text.ngram_model import Sampler, TextBatch, fit_judge
 from sluicegate.stages.poisoning.text.ngrams import mine_ngrams, mine_texts
 from sluicegate.stages.poisoning.text.surprisal import surprisal
 from sluicegate.stages.poisoning.text.tokens import TokenHash, normalised, pieces, text_key, words
+from sluicegate.text.hidden import inspect
 
 PACKAGE = "sluicegate.stages.poisoning.text"
 
