@@ -1,0 +1,1 @@
+"""Containers: compressed streams, zip and tar, walked by what really comes out of them."""
