@@ -12,9 +12,9 @@ from types import MappingProxyType
 from typing import Final
 
 from sluicegate.canonical import Json
-from sluicegate.errors import ConfigurationError
+from sluicegate.stages.validation.suites.model import Link, SuiteError, spell
 
-__all__ = ["REFUSED_TYPES", "find_forbidden"]
+__all__ = ["ONLY_SQL", "REFUSED_TYPES", "find_forbidden"]
 
 _SQL: Final = "it runs SQL that the suite file holds"
 _LIKE: Final = "it needs a SQL database; on files GX cannot answer it"
@@ -33,6 +33,9 @@ REFUSED_TYPES: Final[Mapping[str, str]] = MappingProxyType(
 )
 """Types of GX that cannot be asked of files, each with the reason."""
 
+ONLY_SQL: Final = frozenset(REFUSED_TYPES)
+"""Types that only a data source that speaks SQL answers, where a policy allows them."""
+
 _NEEDS_ONE: Final = MappingProxyType(
     {
         "expect_table_row_count_to_be_between": ("min_value", "max_value"),
@@ -42,6 +45,7 @@ _NEEDS_ONE: Final = MappingProxyType(
         "expect_table_columns_to_match_ordered_list": ("column_list",),
         "expect_table_columns_to_match_set": ("column_set",),
         "expect_column_values_to_match_regex": ("regex",),
+        "expect_column_distinct_values_to_be_in_set": ("value_set",),
         "expect_column_distinct_values_to_contain_set": ("value_set",),
         "expect_column_values_to_not_be_in_set": ("value_set",),
         "expect_column_distinct_values_to_equal_set": ("value_set",),
@@ -53,22 +57,26 @@ _REFERENCES: Final = ("$ref", "$dynamicRef", "$recursiveRef")
 _IDENTITIES: Final = ("$id", "id", "$schema")
 
 
-def find_forbidden(kind: str, kwargs: Mapping[str, Json], path: str) -> None:
+def find_forbidden(kind: str, kwargs: Mapping[str, Json], path: str, *, sql: bool = False) -> None:
     """Refuse an expectation that executes, fetches, or asks nothing.
 
     Args:
         kind: its type.
         kwargs: its arguments.
         path: JSON path of the arguments, for the message.
+        sql: the policy allows SQL that a suite holds.
 
     Raises:
-        ConfigurationError: it does; the message does not say which expectation it was.
+        SuiteError: it does; the message does not say which expectation it was.
     """
-    if kind in REFUSED_TYPES:
-        raise ConfigurationError(
-            f"{path.removesuffix('.kwargs')}.type must be a type that can be asked of files; "
-            f"found {kind!r}: {REFUSED_TYPES[kind]}",
-            next_step="remove the expectation, or express it with a column expectation",
+    if kind in ONLY_SQL and not sql:
+        at = f"{path.removesuffix('.kwargs')}.type"
+        raise _refused(
+            at,
+            f"{at} must be a type that can be asked of files; found {kind!r}: "
+            f"{REFUSED_TYPES[kind]}",
+            "remove the expectation, or express it with a column expectation; for a data source "
+            "that speaks SQL, the policy can allow SQL in suites",
         )
     if "json_schema" in kwargs:
         _check_schema(kwargs["json_schema"], f"{path}.json_schema")
@@ -78,19 +86,21 @@ def find_forbidden(kind: str, kwargs: Mapping[str, Json], path: str) -> None:
 def _check_asks(kind: str, kwargs: Mapping[str, Json], path: str) -> None:
     needed = _NEEDS_ONE.get(kind, ())
     if needed and not any(_says_something(kwargs.get(key)) for key in needed):
-        raise ConfigurationError(
+        raise _refused(
+            path,
             f"{path} must hold {' or '.join(needed)}; found nothing to compare with: GX would "
             "answer yes for every data set",
-            next_step="say what you expect, or remove the expectation",
+            "say what you expect, or remove the expectation",
         )
     ranges = kwargs.get("quantile_ranges")
     if isinstance(ranges, dict):
         bounds = ranges.get("value_ranges")
         if not isinstance(bounds, list) or not bounds or [None, None] in bounds:
-            raise ConfigurationError(
+            raise _refused(
+                f"{path}.quantile_ranges",
                 f"{path}.quantile_ranges.value_ranges must hold a bound for each quantile; "
                 "found none: GX would answer yes for every data set",
-                next_step="give at least one number in each range, or remove the quantile",
+                "give at least one number in each range, or remove the quantile",
             )
 
 
@@ -105,22 +115,24 @@ def _check_schema(schema: Json, path: str) -> None:
 
     Source: JSON Schema 2020-12, sections 8.2.1 ($id) and 8.2.3 ($ref).
     """
-    pending: list[tuple[Json, str]] = [(schema, path)]
+    pending: list[tuple[Json, Link]] = [(schema, (None, path))]
     while pending:
         item, at = pending.pop()
         if isinstance(item, list):
-            pending += [(one, f"{at}[{index}]") for index, one in enumerate(item)]
+            pending += [(one, (at, f"[{index}]")) for index, one in enumerate(item)]
         if not isinstance(item, dict):
             continue
         for key, value in item.items():
-            if isinstance(value, str) and _leads_away(key, value, top=at == path):
-                raise ConfigurationError(
-                    f"{at}.{key} must keep every reference in this schema; found one that "
+            if isinstance(value, str) and _leads_away(key, value, top=at[0] is None):
+                where = spell((at, f".{key}"))
+                raise _refused(
+                    where,
+                    f"{where} must keep every reference in this schema; found one that "
                     "leads out of it, which the JSON Schema library would fetch",
-                    next_step="copy what it refers to into $defs of this schema, refer to it "
+                    "copy what it refers to into $defs of this schema, refer to it "
                     'with "#/$defs/…", and name only the whole schema with $id',
                 )
-            pending.append((value, f"{at}.{key}"))
+            pending.append((value, (at, f".{key}")))
 
 
 def _leads_away(key: str, value: str, *, top: bool) -> bool:
@@ -131,3 +143,9 @@ def _leads_away(key: str, value: str, *, top: bool) -> bool:
         # name without the fragment, to which "#" resolves, is one that nobody knows.
         return not top or "#" in value.rstrip("#")
     return False
+
+
+def _refused(path: str, what: str, next_step: str) -> SuiteError:
+    error = SuiteError(what, next_step=next_step)
+    error.path = path
+    return error

@@ -1,0 +1,1 @@
+"""Suite files: bytes to values, strictly, and without Great Expectations."""
