@@ -8,7 +8,15 @@ from typing import Final
 
 from sluicegate.canonical import Json
 
-__all__ = ["GX", "OWN", "Answer"]
+__all__ = ["GX", "MOST_ROWS", "OWN", "SCAN", "Answer", "Unclaimed"]
+
+
+class Unclaimed(Exception):  # noqa: N818  a decision, not an error
+    """An expectation is one for Great Expectations and not for the scan; says why."""
+
+
+SCAN: Final = "scan"
+"""The one-scan engine answered, as Great Expectations would have."""
 
 GX: Final = "gx"
 """Great Expectations answered, and its answer stands."""
@@ -16,13 +24,17 @@ GX: Final = "gx"
 OWN: Final = "sluicegate"
 """A stricter rule of this package decided."""
 
+MOST_ROWS: Final = 100_000
+"""Most rows that one answer names. Rows beyond it are counted; a finding that cannot name all
+of its rows names none, so that no quarantine leaves some of them behind."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """Yes, no, or could not tell, with the counts behind it."""
 
     engine: str
-    """Who decided: :data:`GX` or :data:`OWN`."""
+    """Who decided: :data:`SCAN`, :data:`GX` or :data:`OWN`."""
     success: bool | None
     """``None`` when nobody can tell; then there is a reason."""
     reason: str = ""
@@ -36,7 +48,13 @@ class Answer:
     unexpected: int | None = None
     """How many values are not as expected, where values are judged one by one."""
     positions: frozenset[int] = frozenset()
-    """The rows that are not as expected, as positions in the whole table."""
+    """The rows that are not as expected, as positions in the whole table; all of them, or at
+    most :data:`MOST_ROWS` and then :attr:`capped`."""
+    capped: bool = False
+    """More rows are not as expected than :attr:`positions` names."""
+    distribution: tuple[int, ...] | None = None
+    """Counts of the present values in the bins or categories that the expectation names, and
+    of all others last, where it asks about a distribution."""
     observed: Json = None
     """What an aggregate came to. A data value: shown only if the policy allows samples."""
 

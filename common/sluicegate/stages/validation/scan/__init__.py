@@ -1,0 +1,1 @@
+"""The one-scan engine: a suite as one pass over the data, in bounded memory."""
