@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sluicegate.canonical import Json
 from sluicegate.stages.validation.answers import Answer
-from sluicegate.stages.validation.suite import Expectation
+from sluicegate.stages.validation.suites.model import Expectation
 
 if TYPE_CHECKING:
     import pandas as pd
