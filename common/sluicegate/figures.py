@@ -7,10 +7,11 @@ part of a page's code.
 A figure may be given more than fits a page. Its JSON form is bounded: it keeps what is
 worst, says how much it left out, and cuts long text.
 
-Which figures may appear follows the policy on samples. :class:`Heatmap`, :class:`Histogram`
-and :class:`Bars` hold counts, and names of classes, checks and sources. A :class:`Gallery`
-quotes the data itself: a stage adds one only where ``Context.samples`` is true. So it does
-with :class:`Bars` whose names are values of a column that is not known to hold sources.
+Which figures may appear follows the policy on samples. :class:`Heatmap`, :class:`Histogram`,
+:class:`Sparklines` and :class:`Bars` hold counts, and names of classes, checks and sources. A
+:class:`Gallery` quotes the data itself: a stage adds one only where ``Context.samples`` is
+true. So it does with :class:`Bars` whose names are values of a column that is not known to
+hold sources.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ __all__ = [
     "Passage",
     "Record",
     "Series",
+    "Sparkline",
+    "Sparklines",
     "Threshold",
 ]
 
@@ -66,6 +69,12 @@ MAX_THRESHOLDS: Final = 10
 
 MAX_BARS: Final = 50
 """Most bars: a page."""
+
+MAX_LINES: Final = 60
+"""Most sparklines: as many columns as a person compares."""
+
+MAX_POINTS: Final = 100
+"""Most bins of a sparkline: narrower ones would be thinner than a line."""
 
 MAX_EXHIBITS: Final = 60
 """Most items of a gallery: as many as a person looks at."""
@@ -285,6 +294,90 @@ class Bars:
                 for at in shown
             ],
             "omitted": len(self.bars) - len(shown),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sparkline:
+    """One column at a glance: what was counted in each bin, and what was to be expected.
+
+    Raises:
+        ValueError: no bins, or too many; not one label and one expected share for each; marks
+            that are on no border of a bin; or something other than finite numbers from 0.
+    """
+
+    name: str
+    """The column."""
+    detail: str = ""
+    """What it was held against."""
+    observed: tuple[float, ...]
+    """Counts, one for each bin."""
+    expected: tuple[float, ...] = ()
+    """Shares of a baseline, one for each bin; none where only a range is known."""
+    labels: tuple[str, ...]
+    """What each bin is. No data value that the reader does not know already."""
+    outside: float = 0
+    """How many values are in none of the bins."""
+    marks: tuple[int, ...] = ()
+    """Borders to draw, counted from the left end of the first bin, which is 0."""
+    state: str = "passed"
+    """``passed``, ``failed`` or ``unknown``."""
+
+    def __post_init__(self) -> None:
+        bins = len(self.observed)
+        if not 1 <= bins <= MAX_POINTS:
+            raise ValueError(f"a sparkline has 1 to {MAX_POINTS} bins, not {bins}")
+        if len(self.labels) != bins or len(self.expected) not in (0, bins):
+            raise ValueError("a sparkline has one label and one expected share for each bin")
+        if any(not 0 <= mark <= bins for mark in self.marks):
+            raise ValueError("a mark of a sparkline is on a border of a bin")
+        if self.state not in _LINE_STATES:
+            raise ValueError(f"a sparkline is one of {', '.join(_LINE_STATES)}")
+        _check_counts((*self.observed, *self.expected, self.outside))
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the JSON form."""
+        return {
+            "name": _name(self.name),
+            "detail": _name(self.detail),
+            "observed": [_number(one) for one in self.observed],
+            "expected": [_number(one) for one in self.expected],
+            "labels": [_name(one) for one in self.labels],
+            "outside": _number(self.outside),
+            "marks": [int(mark) for mark in self.marks],
+            "state": self.state,
+        }
+
+
+_LINE_STATES: Final = ("passed", "failed", "unknown")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sparklines:
+    """Small distributions, one below the other: many columns on one page.
+
+    Raises:
+        ValueError: there are no lines.
+    """
+
+    kind: ClassVar[str] = "sparklines"
+
+    title: str
+    caption: str = ""
+    lines: tuple[Sparkline, ...]
+
+    def __post_init__(self) -> None:
+        _titled(self.title)
+        if not self.lines:
+            raise ValueError("there are no sparklines")
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the JSON form, cut to lines that did not pass and those that come first."""
+        shown = _worst([float(line.state != "passed") for line in self.lines], MAX_LINES)
+        return {
+            **_head(self.kind, self.title, self.caption),
+            "lines": [self.lines[at].to_json() for at in shown],
+            "omitted": len(self.lines) - len(shown),
         }
 
 
@@ -543,7 +636,7 @@ class Graph:
         }
 
 
-Figure = Heatmap | Histogram | Bars | Gallery | Graph
+Figure = Heatmap | Histogram | Bars | Sparklines | Gallery | Graph
 """Anything that a report can show beside its findings and tables."""
 
 

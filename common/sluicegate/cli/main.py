@@ -54,6 +54,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "rollback": "sluicegate.cli.rollback:add_rollback",
     "restore": "sluicegate.cli.rollback:add_restore",
     "heads": "sluicegate.cli.rollback:add_heads",
+    "suite": "sluicegate.cli.suite:add_suite",
     "stages": "sluicegate.cli.stages:add_stages",
     "scan-labels": "sluicegate.cli.labels:add_scan_labels",
     "encryption": "sluicegate.cli.encryption:add_encryption",

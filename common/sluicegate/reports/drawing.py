@@ -35,6 +35,10 @@ _LINE: Final = 18
 _LETTER: Final = 7.0
 """About the width of a letter."""
 
+_SPARK_WIDTH: Final = 200
+_SPARK_HEIGHT: Final = 36
+"""A sparkline is as high as two lines of text: its shape is seen at a glance, in a table."""
+
 _JOINERS: Final = "\u200c\u200d"
 """Without a shape of their own, but part of how Persian, Indic words and emoji are written."""
 
@@ -271,6 +275,64 @@ def _bars(figure: Mapping[str, Json]) -> Mapping[str, Json]:
     }
 
 
+def _sparklines(figure: Mapping[str, Json]) -> Mapping[str, Json]:
+    return {
+        "kind": "sparklines",
+        "width": _SPARK_WIDTH,
+        "height": _SPARK_HEIGHT,
+        "lines": [_sparkline(line) for line in figure["lines"]],
+        "notes": _left_out((figure["omitted"], "columns that passed")),
+    }
+
+
+def _sparkline(line: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Scale a line's shares to its own greatest one: shapes are compared, not columns."""
+    total = sum(line["observed"]) or 1
+    shares = [count / total for count in line["observed"]]
+    most = max([*shares, *line["expected"]]) or 1
+    step = (_SPARK_WIDTH - 2) / len(shares)
+    room = _SPARK_HEIGHT - 4
+
+    def across(border: int) -> float:
+        return round(1 + border * step, 1)
+
+    def up(share: float) -> float:
+        return round(_SPARK_HEIGHT - 1 - room * share / most, 1)
+
+    return {
+        "name": line["name"],
+        "detail": line["detail"],
+        "state": line["state"],
+        "total": _told(sum(line["observed"])),
+        "outside": _told(line["outside"]),
+        "bars": [
+            {
+                "x": across(at),
+                "y": up(share),
+                "width": round(max(step - 1, 0.5), 1),
+                "height": round(_SPARK_HEIGHT - 1 - up(share), 1),
+            }
+            for at, share in enumerate(shares)
+        ],
+        "expected": "".join(
+            f"{'L' if at else 'M'}{across(at)} {up(share)}H{across(at + 1)}"
+            for at, share in enumerate(line["expected"])
+        ),
+        "marks": [across(mark) for mark in line["marks"]],
+        "table": [
+            {
+                "bin": label,
+                "observed": _told(count),
+                "share": f"{100 * share:.2f} %",
+                "expected": f"{100 * line['expected'][at]:.2f} %" if line["expected"] else "",
+            }
+            for at, (label, count, share) in enumerate(
+                zip(line["labels"], line["observed"], shares, strict=True)
+            )
+        ],
+    }
+
+
 def _gallery(figure: Mapping[str, Json]) -> Mapping[str, Json]:
     return {
         "kind": "gallery",
@@ -364,6 +426,7 @@ _KINDS: Final[Mapping[str, Callable[[Mapping[str, Json]], Mapping[str, Json]]]] 
     "heatmap": _heatmap,
     "histogram": _histogram,
     "bars": _bars,
+    "sparklines": _sparklines,
     "gallery": _gallery,
     "graph": _graph,
 }
