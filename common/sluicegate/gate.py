@@ -56,7 +56,7 @@ from sluicegate.storage.base import Progress, no_progress
 from sluicegate.storage.hash_cache import HashCache
 from sluicegate.storage.snapshot import Snapshot, take_snapshot
 from sluicegate.storage.uri import SubjectUri
-from sluicegate.testimony import LedgerRecords, admit
+from sluicegate.testimony import LedgerRecords, Testimony, admit
 
 __all__ = ["GateOutcome", "gate", "run_gate"]
 
@@ -234,6 +234,7 @@ class _Engine:
         self._check_signer(stage.name, snapshot)
         files = configuration_files(stage)
         values = configuration(stage, files)
+        self._check_configuration(stage.name, Digest.of_json(values))
         report = self._examine(
             stage, snapshot, files, self.row_scores if round_number == 1 else None
         )
@@ -312,6 +313,27 @@ class _Engine:
         """Fail before the work if no consumer would believe the receipt."""
         uri = str(snapshot.uri.resolved())
         check_signer(self.policy, self.signer, stage, uri=uri, now=self.now)
+
+    def _check_configuration(self, stage: str, configured: Digest) -> None:
+        """Fail before the work if every consumer would refuse for the files it is led by."""
+        needs = [
+            (purpose, need)
+            for purpose in self.policy.purposes.values()
+            for need in purpose.requirements
+            if need.stage.name == stage and need.configuration == configured and need.files
+        ]
+        if not needs or not all(purpose.configuration for purpose, _ in needs):
+            return
+        testimony = Testimony(self.evidence, self.policy, self.now)
+        refused: ClearanceRefused | None = None
+        for purpose, need in needs:
+            try:
+                testimony.require_configuration(purpose, [need])
+                return
+            except ClearanceRefused as error:
+                refused = refused or error
+        if refused is not None:
+            raise refused
 
     def _store_report(
         self,

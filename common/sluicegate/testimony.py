@@ -24,7 +24,7 @@ not clear, about the subject or an ancestor in that line, takes it back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -303,14 +303,43 @@ class Testimony:
             ClearanceRefused: a stage has no verdict that speaks for the subject, or somebody
                 did not approve.
         """
+        chosen = self.require_configuration(purpose, purpose.requirements)
         line = self._line_of_descent(purpose, digest, uri, only)
         steps = [step for made in line.values() for step in made]
-        chosen = [part for step in steps for part in (step.verdict.at, step.at)]
+        chosen += [part for step in steps for part in (step.verdict.at, step.at)]
         for need in purpose.requirements:
             chosen += self._satisfy(need, purpose, digest, uri, line, only)
         if purpose.approvals:
             chosen += self._approved(purpose, digest, uri, run)
         return list({part.payload: part for part in chosen}.values())
+
+    def require_configuration(
+        self, purpose: Purpose, needs: Iterable[Requirement]
+    ) -> list[Witnessed]:
+        """Return the receipts by which the files that configure stages are cleared.
+
+        Args:
+            purpose: says for what they must be; if it does not, nothing is needed.
+            needs: the stages, of this purpose.
+
+        Raises:
+            ClearanceRefused: one of them is not cleared for what the purpose says.
+        """
+        if purpose.configuration is None:
+            return []
+        cleared = self._policy.purpose(purpose.configuration)
+        chosen: list[Witnessed] = []
+        for need in needs:
+            for file in need.files:
+                try:
+                    chosen += self.require(cleared, file.digest, uri=file.uri)
+                except ClearanceRefused as error:
+                    raise ClearanceRefused(
+                        f"{need.stage.name} is configured by {file.uri}, which is not cleared "
+                        f"for {cleared.name!r}: {error.what}",
+                        next_step=error.next_step,
+                    ) from error
+        return chosen
 
     def _approved(
         self, purpose: Purpose, digest: Digest, uri: str, run: str | None

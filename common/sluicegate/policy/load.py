@@ -197,11 +197,27 @@ def _place(node: Node, base: Path) -> SubjectUri:
 
 
 def _purposes(node: Node, base: Path) -> dict[str, Purpose]:
-    return {name: _purpose(name, value, base) for name, value in node.mapping().items()}
+    nodes = node.mapping()
+    purposes = {name: _purpose(name, value, base) for name, value in nodes.items()}
+    for name, purpose in purposes.items():
+        if (asked := purpose.configuration) is None:
+            continue
+        place = nodes[name].mapping()["configuration"]
+        if asked not in purposes:
+            place.fail(
+                f"there is no purpose {asked!r}{near_miss(asked, purposes)}",
+                f"purposes: {', '.join(purposes)}",
+            )
+        if purposes[asked].configuration is not None:
+            place.fail(
+                f"the purpose {asked!r} asks for cleared configuration itself",
+                "let the chain end: the stages that clear configuration are configured here",
+            )
+    return purposes
 
 
 def _purpose(name: str, node: Node, base: Path) -> Purpose:
-    keys = node.mapping({"stages", "max_age", "signatures", "approvals"})
+    keys = node.mapping({"stages", "max_age", "signatures", "approvals", "configuration"})
     stages = list(node.required(keys, "stages").items())
     if not stages:
         keys["stages"].fail("a purpose needs at least one stage", "an empty list is no gate")
@@ -211,6 +227,7 @@ def _purpose(name: str, node: Node, base: Path) -> Purpose:
         max_age=keys["max_age"].duration() if "max_age" in keys else None,
         signatures=_from_one(keys["signatures"]) if "signatures" in keys else 1,
         approvals=_approvals(keys["approvals"]) if "approvals" in keys else None,
+        configuration=keys["configuration"].text() if "configuration" in keys else None,
     )
 
 

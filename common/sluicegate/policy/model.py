@@ -16,12 +16,20 @@ from sluicegate.model import Severity, Verdict
 from sluicegate.policy.reader import near_miss
 from sluicegate.receipts.keys import PublicKey
 from sluicegate.receipts.statement import PRIVILEGED
-from sluicegate.stages.base import Stage, configuration, configuration_files
+from sluicegate.stages.base import (
+    Stage,
+    configuration,
+    configuration_files,
+    configuration_paths,
+)
+from sluicegate.storage.manifest import Manifest
+from sluicegate.storage.records import FileRecord
 from sluicegate.storage.uri import SubjectUri
 
 __all__ = [
     "Approvals",
     "CheckRule",
+    "ConfigurationFile",
     "Policy",
     "Purpose",
     "Requirement",
@@ -240,12 +248,38 @@ class Requirement:
     stage: Stage
     configuration: Digest
     """Digest of the stage's whole configuration, contents of its files included."""
+    files: tuple[ConfigurationFile, ...] = ()
+    """The files that the configuration is read from."""
 
     @classmethod
     def of(cls, stage: Stage) -> Requirement:
         """Read the stage's configuration files and digest everything."""
-        values = configuration(stage, configuration_files(stage))
-        return cls(stage=stage, configuration=Digest.of_json(values))
+        contents = configuration_files(stage)
+        return cls(
+            stage=stage,
+            configuration=Digest.of_json(configuration(stage, contents)),
+            files=tuple(
+                ConfigurationFile.of(path, contents[key])
+                for key, path in configuration_paths(stage).items()
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigurationFile:
+    """A file that a stage is configured by, as a subject that receipts can speak for."""
+
+    uri: str
+    """Where it lies, resolved."""
+    digest: Digest
+    """Merkle root of the manifest of this one file."""
+
+    @classmethod
+    def of(cls, path: str, content: bytes) -> ConfigurationFile:
+        """Return the subject that the file at ``path`` is, with these bytes."""
+        uri = SubjectUri.parse(path).resolved()
+        record = FileRecord(path=uri.name, size=len(content), sha256=Digest.of(content))
+        return cls(uri=str(uri), digest=Manifest.of([record]).digest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,6 +328,9 @@ class Purpose:
     """How many different keys must have signed a verdict that clears, for each stage."""
     approvals: Approvals | None = None
     """Whether people must agree as well."""
+    configuration: str | None = None
+    """The purpose for which the files that configure the stages must be cleared themselves;
+    None where whoever may edit them is trusted."""
 
     def __post_init__(self) -> None:
         if not self.requirements:
@@ -312,6 +349,8 @@ class Purpose:
             value["signatures"] = self.signatures
         if self.approvals:
             value["approvals"] = self.approvals.to_json()
+        if self.configuration is not None:
+            value["configuration"] = self.configuration
         return value
 
 

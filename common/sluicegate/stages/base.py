@@ -46,6 +46,7 @@ __all__ = [
     "Stage",
     "configuration",
     "configuration_files",
+    "configuration_paths",
     "stage_fields",
 ]
 
@@ -213,7 +214,15 @@ def configuration_files(stage: Stage) -> dict[str, bytes]:
         ConfigurationError: a file is missing or unreadable.
     """
     return {
-        key: _read(stage, described.name, path)
+        key: _read(stage, key.partition("[")[0], path)
+        for key, path in configuration_paths(stage).items()
+    }
+
+
+def configuration_paths(stage: Stage) -> dict[str, str]:
+    """Return where a stage's configuration files lie; keys as in :class:`Context`."""
+    return {
+        key: str(path)
         for described in stage_fields(stage)
         if described.file
         for key, path in _paths(described, getattr(stage, described.name))
