@@ -53,6 +53,13 @@ bench: .venv/ready
 	$(BIN)/python benchmarks/provenance/manifest.py
 	$(BIN)/python benchmarks/provenance/ledger.py
 	$(BIN)/python benchmarks/provenance/oms.py
+	$(BIN)/python benchmarks/validation/speed.py --rows 1000000
+	$(BIN)/python -m benchmarks.validation.agreement
+	$(BIN)/python -m benchmarks.validation.slow_types
+	$(BIN)/python benchmarks/validation/text.py 1
+	$(BIN)/python benchmarks/validation/files.py 20
+	$(BIN)/python -W ignore benchmarks/validation/learning.py --repeats 1
+	$(BIN)/python -m benchmarks.validation.prompts
 
 constraints: .venv/ready
 	$(PIP) install --quiet uv

@@ -14,12 +14,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from sluicegate.errors import ConfigurationError, StageError, SubjectError
+from sluicegate.errors import ConfigurationError, SubjectError
 from sluicegate.model import Outcome, Severity
 from sluicegate.stages.base import Context, Stage, configuration, stage_fields
 from sluicegate.stages.validation import ValidateDataset
 from sluicegate.stages.validation.strict import strict_pattern
-from sluicegate.stages.validation.suite import parse_suite
+from sluicegate.stages.validation.suites.parse import parse_suite
 from tests.core.validation_cases import (
     BETWEEN,
     IN_SET,
@@ -111,7 +111,7 @@ def test_results_come_in_suite_order_with_ids_and_targets_of_their_own(folder: P
     assert [row["target"] for row in table] == ["table", "age#1", "id,age", "age#3", "id"]
     assert [row["success"] for row in table] == [False, True, False, False, True]
     assert [row["unexpected_count"] for row in table] == [None, 0, 4, 1, 0]
-    assert {row["engine"] for row in table} == {"gx"}
+    assert {row["engine"] for row in table} == {"scan"}
     assert [check.target for check in checks(report)] == [row["target"] for row in table]
     assert len({(check.id, check.target) for check in report.checks}) == len(report.checks)
 
@@ -683,16 +683,19 @@ def test_c5_types_that_need_sql_are_refused(entry: Any) -> None:
     assert "can be asked of files" in str(refused(entry))
 
 
-def test_c5_sql_under_another_name_is_refused(folder: Path) -> None:
-    import great_expectations.expectations as gxe
+def test_c5_sql_under_another_name_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin = """
+        import great_expectations.expectations as gxe
 
-    class ExpectHarmlessLookingThings(gxe.UnexpectedRowsExpectation):
-        """SQL that a plug-in brings along."""
-
-        unexpected_rows_query: str = "SELECT 1"
-
+        class ExpectHarmlessLookingThings(gxe.UnexpectedRowsExpectation):
+            unexpected_rows_query: str = "SELECT 1"
+    """
+    (folder.parent / "harmless.py").write_text(textwrap.dedent(plugin))
+    monkeypatch.syspath_prepend(str(folder.parent))
     with pytest.raises(ConfigurationError, match="runs SQL"):
-        run(folder, ORDERS, ask("expect_harmless_looking_things"))
+        run(folder, ORDERS, ask("expect_harmless_looking_things"), plugins=("harmless",))
 
 
 @pytest.mark.parametrize("at", ["kwargs", "nested", "top"])
@@ -880,7 +883,7 @@ def test_samples_show_a_few_values_where_the_policy_allows_them(folder: Path) ->
     data = {"text": [SECRET] * 9, "number": [987654321] * 9}
     report = run(folder, data, LEAKY[0], LEAKY[7], samples=True)
     first, second = (check.findings[0] for check in checks(report))
-    assert first.evidence["samples"] == [[SECRET]] * 5
+    assert first.evidence["samples"] == [SECRET] * 5
     assert second.evidence["observed"] == 987654321
 
 
@@ -901,7 +904,7 @@ def test_bounds_beyond_canonical_json_do_not_break_the_report(folder: Path) -> N
 def test_the_stage_is_configured_by_the_content_of_its_suite() -> None:
     stage = ValidateDataset(suite="s.json")
     assert isinstance(stage, Stage)
-    assert [field.name for field in stage_fields(stage)] == ["suite"]
+    assert [field.name for field in stage_fields(stage) if field.required] == ["suite"]
     assert stage_fields(stage)[0].file
     assert "s.json" not in json.dumps(configuration(stage, {"suite": b"{}"}))
 
@@ -930,7 +933,7 @@ def test_progress_is_told(folder: Path) -> None:
         progress=lambda what, done, total: told.append((what, done, total)),
     )
     ValidateDataset(suite="s").run(take_snapshot(SubjectUri.parse(str(path))), given)
-    assert told == [("validating", 0, 1), ("validating", 1, 1)]
+    assert told == [("scanning", 0, 1), ("scanning", 1, 1)]
 
 
 def test_the_users_own_gx_project_and_log_levels_are_left_alone(folder: Path) -> None:
@@ -943,17 +946,6 @@ def test_the_users_own_gx_project_and_log_levels_are_left_alone(folder: Path) ->
     run(folder, ORDERS, ask(NOT_NULL, column="id"))
     assert project_manager.get_current_project() is own
     assert logger.level == before
-
-
-def test_a_result_that_goes_missing_stops_the_stage(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from sluicegate.stages.validation import gx_engine
-
-    whole = gx_engine._validate
-    monkeypatch.setattr(gx_engine, "_validate", lambda *args: whole(*args)[1:])
-    with pytest.raises(StageError, match="answered 1 of 2"):
-        run(folder, ORDERS, ask(NOT_NULL, column="id"), ask(NOT_NULL, column="age"))
 
 
 def _python(code: str, folder: Path) -> str:

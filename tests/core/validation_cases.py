@@ -56,7 +56,14 @@ def suite_json(*entries: Any, **top: Any) -> bytes:
     ).encode()
 
 
-def run(folder: Path, data: Any, *entries: Any, samples: bool = False, **top: Any) -> Report:
+def run(
+    folder: Path,
+    data: Any,
+    *entries: Any,
+    samples: bool = False,
+    plugins: tuple[str, ...] = (),
+    **top: Any,
+) -> Report:
     """Validate a data frame, or a file or folder that exists, against a suite."""
     if isinstance(data, dict):
         data = pd.DataFrame(data)
@@ -66,7 +73,7 @@ def run(folder: Path, data: Any, *entries: Any, samples: bool = False, **top: An
         data = path
     suite = folder.parent / f"{folder.name}.suite.json"
     suite.write_bytes(suite_json(*entries, **top))
-    stage = ValidateDataset(suite=suite)
+    stage = ValidateDataset(suite=suite, plugins=plugins)
     context = Context(files=configuration_files(stage), samples=samples)
     return stage.run(take_snapshot(SubjectUri.parse(str(data))), context)
 

@@ -129,7 +129,9 @@ def _run_gate(args: argparse.Namespace) -> int:
     progress.clear()
     _write_clearance(args.clearance_out, outcome.clearance)
     if args.json:
-        emit(outcome.to_json())
+        value = outcome.to_json()
+        # Tables by their names too, for `jq .expectations`; nothing else is hidden by them.
+        emit({**value["tables"], **value})
     else:
         _describe(outcome)
     return _exit_code(outcome)

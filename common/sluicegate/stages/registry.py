@@ -21,7 +21,10 @@ __all__ = ["BUILT_IN", "build_stage", "stage_names", "stage_type"]
 BUILT_IN: Final[Mapping[str, str]] = {
     "back-up-model": "sluicegate.stages.backup:BackUpModel",
     "check-encryption": "sluicegate.stages.encryption.stage:CheckEncryption",
+    "check-suite": "sluicegate.stages.validation.check_suite:CheckSuite",
+    "inspect-files": "sluicegate.stages.files:InspectFiles",
     "scan-for-poisoning": "sluicegate.stages.poisoning:ScanForPoisoning",
+    "scan-text": "sluicegate.stages.text:ScanText",
     "validate-dataset": "sluicegate.stages.validation:ValidateDataset",
     "verify-provenance": "sluicegate.stages.provenance:VerifyProvenance",
 }

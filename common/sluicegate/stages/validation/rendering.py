@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from sluicegate.canonical import Json
 from sluicegate.model import Check, Finding, Report
 from sluicegate.stages.validation.answers import Answer
-from sluicegate.stages.validation.suite import Expectation, Suite
-from sluicegate.storage.tables import Table
+from sluicegate.stages.validation.figures import validation_figures
+from sluicegate.stages.validation.suites.model import Expectation, Suite
+from sluicegate.storage.tables import row_ids
 
-__all__ = ["render"]
+__all__ = ["SAMPLES", "SAMPLE_CHARS", "Examined", "render"]
 
 _VALUELESS: Final = (
     "expect_table_row_count_",
@@ -29,14 +31,28 @@ _VALUELESS: Final = (
 )
 """Types that observe a count, a share or the name of a type: no value of the data."""
 
-_SAMPLES: Final = 5
-_SAMPLE_LENGTH: Final = 100
+SAMPLES: Final = 5
+"""Values that are shown of one expectation, where the policy allows it."""
+SAMPLE_CHARS: Final = 100
+_FIRST_ROWS: Final = 100
+"""Rows that the evidence of a finding names when there are too many to name all."""
 _EXPECTED_LENGTH: Final = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """What is known of the data besides the answers."""
+
+    parts: tuple[tuple[str, int], ...]
+    """Each file's path and row count, in order; empty if no row had to be read."""
+    columns: int
+    samples: Mapping[int, tuple[Json, ...]] = field(default_factory=dict)
+    """Values that are not as expected, by the expectation's index."""
 
 
 def render(
     suite: Suite,
-    table: Table,
+    examined: Examined,
     answers: Mapping[int, Answer],
     *,
     repeated: tuple[int, ...],
@@ -46,7 +62,7 @@ def render(
 
     Args:
         suite: what was asked.
-        table: what it was asked about.
+        examined: what it was asked about.
         answers: one for each expectation, by index.
         repeated: positions of columns whose name occurred before them.
         samples: whether the policy allows data values.
@@ -55,20 +71,35 @@ def render(
     rows = []
     for one, target in zip(suite.expectations, suite.targets, strict=True):
         answer = answers[one.index]
-        checks.append(_check(one, target, answer, table, samples=samples))
+        checks.append(_check(one, target, answer, examined, samples=samples))
         rows.append(_row(one, target, answer))
+    checks += _unasked(suite)
     outcomes = [answers[one.index].success for one in suite.expectations]
     return Report(
         checks=tuple(checks),
         metrics={
-            "rows": len(table.frame),
-            "columns": len(table.frame.columns),
+            "rows": sum(rows for _, rows in examined.parts),
+            "columns": examined.columns,
             "expectations": len(outcomes),
             "failed": outcomes.count(False),
             "unknown": outcomes.count(None),
         },
         tables={"expectations": tuple(rows)},
+        figures=validation_figures(suite, answers),
     )
+
+
+def _unasked(suite: Suite) -> list[Check]:
+    """Return a check for each rule of a data contract that nobody can ask: unknown."""
+    return [
+        Check.unknown(
+            "validation.contract_rule",
+            f"{one.path}: nobody can tell whether {one.what} holds",
+            severity=one.severity,
+            target=one.path,
+        )
+        for one in suite.unasked
+    ]
 
 
 def _unique_names(repeated: tuple[int, ...]) -> Check:
@@ -83,7 +114,9 @@ def _unique_names(repeated: tuple[int, ...]) -> Check:
     return Check.failed(check, [finding], target="table")
 
 
-def _check(one: Expectation, target: str, answer: Answer, table: Table, *, samples: bool) -> Check:
+def _check(
+    one: Expectation, target: str, answer: Answer, examined: Examined, *, samples: bool
+) -> Check:
     check = f"validation.{one.type}"
     if answer.success is None:
         return Check.unknown(check, answer.reason, severity=one.severity, target=target)
@@ -91,8 +124,9 @@ def _check(one: Expectation, target: str, answer: Answer, table: Table, *, sampl
         return Check.passed(check, severity=one.severity, target=target)
     finding = Finding(
         message=_message(one, answer, samples=samples),
-        rows=table.row_ids(answer.positions),
-        evidence=_evidence(one, answer, table, samples=samples),
+        # All of its rows or none: a quarantine must not leave some of them behind.
+        rows=() if answer.capped else row_ids(examined.parts, answer.positions),
+        evidence=_evidence(one, answer, examined, samples=samples),
     )
     return Check.failed(check, [finding], severity=one.severity, target=target)
 
@@ -109,6 +143,8 @@ def _message(one: Expectation, answer: Answer, *, samples: bool) -> str:
         )
         if answer.missing:
             said.append(f"{answer.missing} more values are missing")
+        if answer.capped:
+            said.append("too many rows to name")
     elif not said:
         said.append("the data is not as expected")
         if answer.observed is not None and _shows(one, samples=samples):
@@ -116,19 +152,22 @@ def _message(one: Expectation, answer: Answer, *, samples: bool) -> str:
     return "; ".join(said)
 
 
-def _evidence(one: Expectation, answer: Answer, table: Table, *, samples: bool) -> dict[str, Json]:
+def _evidence(
+    one: Expectation, answer: Answer, examined: Examined, *, samples: bool
+) -> dict[str, Json]:
     evidence: dict[str, Json] = {"expected": _expected(one), "engine": answer.engine}
     for name in ("elements", "missing", "unexpected"):
         if getattr(answer, name) is not None:
             evidence[name] = getattr(answer, name)
     if answer.observed is not None and _shows(one, samples=samples):
         evidence["observed"] = answer.observed
-    if samples and answer.positions and one.columns:
-        shown = table.frame.iloc[sorted(answer.positions)[:_SAMPLES]]
-        evidence["samples"] = [
-            [str(value)[:_SAMPLE_LENGTH] for value in row]
-            for row in shown[list(one.columns)].itertuples(index=False, name=None)
-        ]
+    if answer.distribution is not None:
+        evidence["distribution"] = list(answer.distribution)
+    if answer.capped:
+        first = row_ids(examined.parts, sorted(answer.positions)[:_FIRST_ROWS])
+        evidence["first_rows"] = [[row.file, row.ordinal] for row in first]
+    if samples and (shown := examined.samples.get(one.index)):
+        evidence["samples"] = list(shown)
     return evidence
 
 

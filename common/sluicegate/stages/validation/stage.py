@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
+from sluicegate.canonical import Json
+from sluicegate.errors import ConfigurationError, MissingExtraError
 from sluicegate.model import Report
 from sluicegate.stages.base import Context, Option
 from sluicegate.stages.validation.answers import Answer
-from sluicegate.stages.validation.columns import repeated_columns
-from sluicegate.stages.validation.gx_engine import GxEngine
-from sluicegate.stages.validation.rendering import render
+from sluicegate.stages.validation.expectations import SPECS
+from sluicegate.stages.validation.gx.child import ChildLimits, GxChild
+from sluicegate.stages.validation.rendering import SAMPLE_CHARS, SAMPLES, Examined, render
+from sluicegate.stages.validation.scan.columns import repeated_names, scan_columns
+from sluicegate.stages.validation.scan.plan import plan
+from sluicegate.stages.validation.scan.run import run
 from sluicegate.stages.validation.strict import judge, settled
-from sluicegate.stages.validation.suite import Expectation, Suite, parse_suite
+from sluicegate.stages.validation.suites.catalogue import CATALOGUE
+from sluicegate.stages.validation.suites.model import Expectation, Suite
+from sluicegate.stages.validation.suites.parse import parse_suite
+from sluicegate.storage.batches import BatchReader
 from sluicegate.storage.snapshot import Snapshot
 from sluicegate.storage.tables import read_table
 
@@ -21,6 +31,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["ValidateDataset"]
+
+_ENGINES: Final = ("auto", "gx")
+_SECURITY: Final = "sluicegate.stages.validation.expectations.registration"
+"""Makes the security expectations known to GX, for those that the scan cannot answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,19 +44,45 @@ class ValidateDataset:
     Each expectation becomes one check, with its own severity. A question that the data
     gave no opportunity to ask (an empty column, a condition that selects no row) is unknown
     and never passed.
+
+    Most types of expectation are answered by one scan of the data in bounded memory. The
+    others are put to Great Expectations in a child process with limits, which takes the
+    columns that they name into memory.
     """
 
     name: ClassVar[str] = "validate-dataset"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     hereditary: ClassVar[bool] = False
     check_ids: ClassVar[tuple[str, ...]] = (
+        "validation.contract_rule",
         "validation.expect_*",
         "validation.unique_column_names",
     )
     # A subset of a valid data set can be invalid: too few rows, a class that is missing.
 
-    suite: Annotated[str | Path, Option("Great Expectations suite, JSON", file=True)]
-    """Path of the suite file, as GX writes it."""
+    suite: Annotated[
+        str | Path, Option("Great Expectations suite or data contract, JSON or YAML", file=True)
+    ]
+    """Path of the suite file, as GX writes it; or an Open Data Contract Standard contract."""
+    table: Annotated[
+        str, Option("which schema object of a data contract the data is, if it has several")
+    ] = ""
+    engine: Annotated[str, Option("auto, or gx to leave every expectation to GX")] = "auto"
+    plugins: Annotated[
+        tuple[str, ...], Option("Python module that registers expectations of your own in GX")
+    ] = ()
+    """Imported in the child process only."""
+    gx_seconds: Annotated[float, Option("seconds that GX may take for its expectations")] = 3600.0
+    gx_memory: Annotated[int, Option("bytes of memory that GX may take")] = 8 << 30
+
+    def __post_init__(self) -> None:
+        """Refuse options that make no sense, before anything runs."""
+        if self.engine not in _ENGINES:
+            raise ConfigurationError(
+                f"validate-dataset: engine is {' or '.join(_ENGINES)}, not {self.engine!r}"
+            )
+        if not self.gx_seconds > 0 or self.gx_memory <= 0:
+            raise ConfigurationError("validate-dataset: gx_seconds and gx_memory are above 0")
 
     def run(self, snapshot: Snapshot, context: Context) -> Report:
         """Ask every question of the suite; see :class:`~sluicegate.stages.base.Stage`.
@@ -51,35 +91,67 @@ class ValidateDataset:
             ConfigurationError: the suite is not one that can be asked safely and completely.
             SubjectError: the snapshot is not a table, or has no rows.
             StageError: GX did not answer each expectation exactly once.
-            MissingExtraError: GX, pandas or the library for the file format is missing.
+            MissingExtraError: a library for the file format or for an expectation is missing.
         """
+        if find_spec("polars") is None:
+            raise MissingExtraError("polars", "validation", "validate-dataset")
         # 1. The whole suite is understood, or refused, before the data is touched.
-        suite = parse_suite(context.file("suite"))
-        engine = GxEngine(suite)
-        # 2. Which column a name means must be clear before any column is examined.
-        table = read_table(snapshot)
-        repeated = repeated_columns(snapshot, table.frame)
-        # 3. One answer to each expectation.
-        context.progress("validating", 0, len(suite.expectations))
-        answers = _unclear(suite) if repeated else _answers(suite, engine, table.frame)
-        context.progress("validating", len(suite.expectations), len(suite.expectations))
-        return render(suite, table, answers, repeated=repeated, samples=context.samples)
+        suite = parse_suite(context.file("suite"), name=Path(self.suite).name, table=self.table)
+        child = self._child(suite)
+        # 2. Everything that one pass over the data can answer.
+        with BatchReader(snapshot) as reader:
+            repeated = repeated_names(reader)
+            planned = plan(suite, scan_columns(reader), makers={} if self.engine == "gx" else None)
+            scanned = run(reader, planned, progress=context.progress, samples=context.samples)
+        examined = Examined(
+            parts=scanned.parts, columns=len(planned.columns), samples=scanned.samples
+        )
+        # 3. The rest is for GX.
+        answers = dict(scanned.answers)
+        rest = [one for one in suite.expectations if one.index in scanned.left]
+        if rest:
+            context.progress("Great Expectations", 0, len(rest))
+            asked, examined = _ask_gx(child, snapshot, rest, examined, samples=context.samples)
+            answers |= asked
+            context.progress("Great Expectations", len(rest), len(rest))
+        return render(suite, examined, answers, repeated=repeated, samples=context.samples)
+
+    def _child(self, suite: Suite) -> GxChild:
+        """Return where GX will run; refuse types that it does not know either."""
+        child = GxChild(
+            plugins=(_SECURITY, *self.plugins),
+            limits=ChildLimits(
+                total_seconds=self.gx_seconds,
+                question_seconds=min(self.gx_seconds, ChildLimits().question_seconds),
+                memory_bytes=self.gx_memory,
+            ),
+        )
+        foreign = [
+            one for one in suite.expectations if one.type not in CATALOGUE and one.type not in SPECS
+        ]
+        if foreign:
+            child.check(foreign)
+        return child
 
 
-def _unclear(suite: Suite) -> dict[int, Answer]:
-    why = "two columns have the same name: it is not clear which one is meant"
-    return {one.index: Answer.unknown(why) for one in suite.expectations}
-
-
-def _answers(suite: Suite, engine: GxEngine, frame: pd.DataFrame) -> dict[int, Answer]:
+def _ask_gx(
+    child: GxChild,
+    snapshot: Snapshot,
+    expectations: Sequence[Expectation],
+    examined: Examined,
+    *,
+    samples: bool,
+) -> tuple[dict[int, Answer], Examined]:
+    """Return GX's answers after all stricter rules, and what is known of the rows now."""
+    table = read_table(snapshot)
     answers: dict[int, Answer] = {}
     # Expectations on the same rows share one batch: GX hashes all rows of each batch.
     groups: dict[object, tuple[pd.DataFrame, list[Expectation]]] = {}
-    for one in suite.expectations:
-        before = settled(one, frame)
+    for one in expectations:
+        before = settled(one, table.frame)
         if before is None and one.condition not in groups:
             try:
-                groups[one.condition] = (_select(one, frame), [])
+                groups[one.condition] = (_select(one, table.frame), [])
             except (TypeError, ValueError, ArithmeticError, NotImplementedError) as error:
                 before = Answer.unknown(
                     f"the row condition cannot be applied to this data: {type(error).__name__}"
@@ -88,9 +160,16 @@ def _answers(suite: Suite, engine: GxEngine, frame: pd.DataFrame) -> dict[int, A
             groups[one.condition][1].append(one)
         else:
             answers[one.index] = before
-    for rows, expectations in groups.values():
-        answers.update(_ask(engine, rows, expectations))
-    return answers
+    for rows, asked in groups.values():
+        answers.update(_ask(child, rows, asked))
+    shown = dict(examined.samples)
+    if samples:
+        shown |= {
+            one.index: found
+            for one in expectations
+            if (found := _samples(table.frame, one, answers[one.index]))
+        }
+    return answers, replace(examined, parts=examined.parts or table.parts, samples=shown)
 
 
 def _select(expectation: Expectation, frame: pd.DataFrame) -> pd.DataFrame:
@@ -100,13 +179,23 @@ def _select(expectation: Expectation, frame: pd.DataFrame) -> pd.DataFrame:
     return frame.loc[expectation.condition.selects(frame)]
 
 
-def _ask(
-    engine: GxEngine, rows: pd.DataFrame, expectations: list[Expectation]
-) -> dict[int, Answer]:
+def _ask(child: GxChild, rows: pd.DataFrame, expectations: list[Expectation]) -> dict[int, Answer]:
     asked = expectations if len(rows) else [one for one in expectations if one.counts_rows]
-    given = engine.answer(rows, asked) if asked else {}
+    given = child.answer(rows, asked) if asked else {}
     nothing = Answer.unknown("the row condition selects no row: nothing was examined")
     return {
         one.index: judge(one, rows, given[one.index]) if one.index in given else nothing
         for one in expectations
     }
+
+
+def _samples(frame: pd.DataFrame, one: Expectation, answer: Answer) -> tuple[Json, ...]:
+    """Return values that are not as expected, as text; the policy allows it."""
+    if not answer.positions or not one.columns:
+        return ()
+    rows = frame.iloc[sorted(answer.positions)[:SAMPLES]][list(one.columns)]
+    shown = [
+        [str(value)[:SAMPLE_CHARS] for value in row]
+        for row in rows.itertuples(index=False, name=None)
+    ]
+    return tuple(row[0] if len(row) == 1 else row for row in shown)
