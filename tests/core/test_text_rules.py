@@ -283,7 +283,7 @@ def test_there_are_enough_near_misses() -> None:
     assert len(BY_SCRIPT) >= 20
 
 
-@pytest.mark.parametrize("name", (*DEFAULT_RULES, "prompt_injection"))
+@pytest.mark.parametrize("name", [*DEFAULT_RULES, "prompt_injection"])
 def test_honest_text_of_many_scripts_is_left_alone(name: str) -> None:
     asked = rule(name)
     assert {text: marks for text in ALL if (marks := asked.marks(text))} == {}
