@@ -13,16 +13,21 @@ if TYPE_CHECKING:
     from sluicegate.stages.backup import BackUpModel
     from sluicegate.stages.base import Context, Option, Stage
     from sluicegate.stages.encryption import CheckEncryption
+    from sluicegate.stages.files import InspectFiles
     from sluicegate.stages.poisoning import ScanForPoisoning
     from sluicegate.stages.provenance import VerifyProvenance
-    from sluicegate.stages.validation import ValidateDataset
+    from sluicegate.stages.text import ScanText
+    from sluicegate.stages.validation import CheckSuite, ValidateDataset
 
 __all__ = [
     "BackUpModel",
     "CheckEncryption",
+    "CheckSuite",
     "Context",
+    "InspectFiles",
     "Option",
     "ScanForPoisoning",
+    "ScanText",
     "Stage",
     "ValidateDataset",
     "VerifyProvenance",
@@ -31,9 +36,12 @@ __all__ = [
 _HOMES: Final = {
     "BackUpModel": "sluicegate.stages.backup",
     "CheckEncryption": "sluicegate.stages.encryption",
+    "CheckSuite": "sluicegate.stages.validation",
     "Context": "sluicegate.stages.base",
+    "InspectFiles": "sluicegate.stages.files",
     "Option": "sluicegate.stages.base",
     "ScanForPoisoning": "sluicegate.stages.poisoning",
+    "ScanText": "sluicegate.stages.text",
     "Stage": "sluicegate.stages.base",
     "ValidateDataset": "sluicegate.stages.validation",
     "VerifyProvenance": "sluicegate.stages.provenance",

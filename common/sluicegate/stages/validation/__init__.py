@@ -6,23 +6,22 @@ it did not really ask, or would run code that a suite file holds, this package r
 suite, answers "unknown", or asks more strictly. It is never more lenient than GX.
 
 * :mod:`~sluicegate.stages.validation.stage`: the stage; how its parts are put together.
-* :mod:`~sluicegate.stages.validation.suite`: bytes of a suite file to values, strictly.
-* :mod:`~sluicegate.stages.validation.forbidden`: what no suite may hold: code, SQL, network
-  references, questions that ask nothing.
-* :mod:`~sluicegate.stages.validation.conditions`: row conditions, parsed and applied here,
-  because GX hands them to an evaluator of expressions.
-* :mod:`~sluicegate.stages.validation.answers`: what an engine says about one expectation.
-* :mod:`~sluicegate.stages.validation.gx_engine`: GX, used as a library.
+* :mod:`~sluicegate.stages.validation.suites`: suite files and data contracts to values, strictly.
+* :mod:`~sluicegate.stages.validation.scan`: most expectations, as one pass over the data.
+* :mod:`~sluicegate.stages.validation.expectations`: expectations about security.
+* :mod:`~sluicegate.stages.validation.gx`: GX, in a child process, for what the scan leaves over.
 * :mod:`~sluicegate.stages.validation.strict`: the rules that are stricter than GX.
-* :mod:`~sluicegate.stages.validation.columns`: column names that occur twice.
-* :mod:`~sluicegate.stages.validation.rendering`: answers to checks and table rows.
-
-Another engine needs to give an :class:`~sluicegate.stages.validation.answers.Answer` for
-each expectation that it understands, and to leave the others to GX.
+* :mod:`~sluicegate.stages.validation.answers`: what an engine says about one expectation.
+* :mod:`~sluicegate.stages.validation.rendering`, :mod:`~sluicegate.stages.validation.figures`:
+  answers to checks, tables and figures.
+* :mod:`~sluicegate.stages.validation.learning`: a first suite, from data that is trusted.
+* :mod:`~sluicegate.stages.validation.comparing`: what got weaker from one suite to the next.
+* :mod:`~sluicegate.stages.validation.check_suite`: suites as subjects.
 """
 
 from __future__ import annotations
 
+from sluicegate.stages.validation.check_suite import CheckSuite
 from sluicegate.stages.validation.stage import ValidateDataset
 
-__all__ = ["ValidateDataset"]
+__all__ = ["CheckSuite", "ValidateDataset"]
