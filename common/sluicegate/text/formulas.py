@@ -63,8 +63,10 @@ _STARTS: Final = re.compile(
     _BLANK + r"(?P<sign>[=+\-@＝＋－＠﹦﹢﹣﹫])\s*(?P<rest>[^\s].*)", re.DOTALL
 )
 _PROGRAM: Final = re.compile(
-    r"[A-Za-z][A-Za-z0-9_.\\: -]{0,64}\|\s*['\"\u2018\u2019][^|]{0,2000}?['\"\u2018\u2019]?\s*!",
+    r"[A-Za-z][A-Za-z0-9_.\\: -]{0,64}\|\s*['\"\u2018\u2019][^|]{0,2000}?['\"\u2018\u2019]?\s*!"
+    rf"|^[+\-@(]*[A-Za-z][A-Za-z0-9_.]{{0,64}}\|[A-Za-z0-9_.\\:/-]{{1,200}}!{_CELL}",
 )
+"""``program|'topic'!item``; without quotes only at the beginning, and with a cell for its item."""
 _CALL_OUTSIDE: Final = re.compile(rf"(?<![\w.]){_OUTSIDE}\(", re.ASCII)
 _EXPRESSION: Final = re.compile(
     r"[+\-@(\s]*(?:"
@@ -72,7 +74,7 @@ _EXPRESSION: Final = re.compile(
     rf"|{_CELL}(?=$|\s*[-+*/^&=<>,;:!)])"  # a cell
     r"|[0-9][0-9.,]*%?(?=\s*[-+*/^&=<>])"  # numbers
     r"|\"[^\"]*\"(?=\s*[-+*/^&=<>])"  # a text
-    r"|'[^']+'!|[A-Za-z0-9_]+!\$?[A-Za-z]|\[[^\]]+\]|\{[0-9\"]"  # another sheet, an array
+    r"|'[^']+'(?:!|#\$)|[A-Za-z0-9_]+!\$?[A-Za-z]|\[[^\]]+\]|\{[0-9\"]"  # another sheet, an array
     r")"
 )
 _ON_CELLS: Final = re.compile(

@@ -88,7 +88,7 @@ def kind_of(view: View, claimed: str) -> str:
         return kind_of_zip(view)
     if kind:
         return kind
-    if is_old_pickle(view):
+    if is_old_pickle(view, text=claimed in (*_TEXTS, "xml")):
         return "pickle"
     if text := text_kind(view, claimed):
         return text

@@ -8,6 +8,7 @@ told by the module that walks them.
 
 from __future__ import annotations
 
+import codecs
 import re
 import struct
 from typing import Final
@@ -79,15 +80,21 @@ _AT_START: Final = (
 _SHEBANG: Final = (b"#!/", b"#! /", b"\xef\xbb\xbf#!/", b"<?php")
 
 
-_BINARY_ONLY: Final = frozenset({"orc", "mp3", "bzip2", "gguf", "parquet", "feather-v1"})
-"""Types whose signature is a word: what begins with it and is text throughout is none of them."""
+_WORDS: Final = frozenset({b"PAR1", b"PARE", b"FEA1", b"ORC", b"BZh", b"GGUF", b"ID3", b"dex\n"})
+"""Signatures that are words: what begins with one and is text throughout, as a table whose first
+column is ``ORCID`` or ``PARENT``, is none of these types."""
 
 
 def _is_text(head: bytes) -> bool:
-    return not head.translate(None, _TEXT_BYTES)
+    """Whether bytes are UTF-8 without control characters; the last character may be cut."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return len(head.translate(None, _CONTROLS)) == len(head)
 
 
-_TEXT_BYTES: Final = bytes({9, 10, 13, *range(32, 127)})
+_CONTROLS: Final = bytes({*range(9), 11, 12, *range(14, 32), 127})
 
 
 def binary_kind(view: View) -> str:
@@ -95,7 +102,7 @@ def binary_kind(view: View) -> str:
     head = view.at(0, HEAD)
     for signature, kind in _AT_START:
         if head.startswith(signature):
-            return "" if kind in _BINARY_ONLY and _is_text(head) else kind
+            return "" if signature in _WORDS and _is_text(head) else kind
     if head.lstrip().lower().startswith(_SHEBANG):
         return "script"
     return _told_by_structure(view, head)
@@ -125,7 +132,7 @@ def _told_by_structure(view: View, head: bytes) -> str:
     if head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05":
         return "pickle"
     if len(head) > 2 and head[0] == 0x78 and head[1] in (0x01, 0x5E, 0x9C, 0xDA):
-        return "zlib"
+        return "" if _is_text(head) else "zlib"
     if _is_mp3_frame(head):
         return "mp3"
     if (

@@ -29,6 +29,7 @@ _CENTRAL: Final = b"PK\x01\x02"
 _LOCAL: Final = b"PK\x03\x04"
 _FULL: Final = 0xFFFFFFFF
 _UTF8: Final = 0x800
+_STREAMED: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,15 @@ class Entry:
         """Whether its bytes are encrypted, in any of the ways."""
         return bool(self.flags & 1) or bool(self.flags & 0x40) or self.method == 99
 
+    def agrees(self, local: Local) -> bool:
+        """Whether checksum and sizes are those in front of the bytes, as far as they are there.
+
+        A reader that does not wait for the directory believes those in front.
+        """
+        pairs = zip((self.crc, self.packed, self.size), local.numbers, strict=True)
+        unsaid = (_FULL, 0) if local.flags & _STREAMED else (_FULL,)
+        return all(mine == theirs or theirs in unsaid for mine, theirs in pairs)
+
     @property
     def folder(self) -> bool:
         """Whether it is a folder by its name."""
@@ -74,6 +84,8 @@ class Local:
     raw_name: bytes
     method: int
     flags: int
+    numbers: tuple[int, int, int]
+    """Checksum and both sizes; zeros if they follow the bytes."""
     start: int
     """Where its bytes begin."""
 
@@ -218,10 +230,12 @@ def read_local(view: View, entry: Entry) -> Local:
     if len(head) < 30 or not head.startswith(_LOCAL):
         raise MalformedError("an entry of the zip directory that points at no entry")
     flags, method = struct.unpack_from("<2H", head, 6)
+    crc, packed, size = struct.unpack_from("<3I", head, 14)
     name, extra = struct.unpack_from("<2H", head, 26)
     return Local(
         raw_name=view.at(entry.offset + 30, name),
         method=method,
         flags=flags,
+        numbers=(crc, packed, size),
         start=entry.offset + 30 + name + extra,
     )

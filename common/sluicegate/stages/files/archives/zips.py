@@ -128,6 +128,8 @@ def _see_header(entry: Entry, local: Local, inside: Place, found: Examination) -
         found.fail("files.structure", inside.says("another name in front of its bytes"))
     if local.method != entry.method:
         found.fail("files.structure", inside.says("another compression in front of its bytes"))
+    if not entry.agrees(local):
+        found.fail("files.structure", inside.says("another size or checksum in front of its bytes"))
     if (local.flags ^ entry.flags) & 1:
         found.fail("files.structure", inside.says("directory and entry differ about encryption"))
 

@@ -43,6 +43,17 @@ class Counter:
         columns = sum(decoded_size(column) for column in batch.columns)
         self.spend(max(batch.num_rows, columns))
 
+    def views(self, batch: Any) -> None:
+        """Check texts that share their bytes, before anything reads each of them in full.
+
+        Raises:
+            Refused: they are more bytes than are allowed.
+        """
+        lengths = [_lengths(column).clip(0) for column in batch.columns if _is_view(column.type)]
+        total = self.bytes + sum(int(each.sum(dtype="int64")) for each in lengths)
+        if total > self._limits["allowed"]:
+            raise Refused({"exceeded": "expansion", "counted": total})
+
     def shape(self, *, columns: int, groups: int) -> None:
         """Check how wide a table is, and in how many parts.
 
@@ -85,11 +96,16 @@ def decoded_size(array: Any) -> int:
     Raises:
         Refused: an encoding whose expansion cannot be told without expanding it.
     """
-    from pyarrow import types
+    import numpy as np
+    from pyarrow import ExtensionArray, types
 
     kind = array.type
+    if isinstance(array, ExtensionArray):
+        return decoded_size(array.storage)
     if types.is_dictionary(kind):
         return _dictionary_size(array)
+    if _is_view(kind):
+        return 16 * len(array) + int(_lengths(array)[_valid(array)].sum(dtype=np.int64))
     if types.is_struct(kind):
         return sum(decoded_size(part) for part in array.flatten())
     if types.is_map(kind):
@@ -113,9 +129,50 @@ def _dictionary_size(array: Any) -> int:
     kind = array.type.value_type
     if types.is_primitive(kind):
         return len(array) * max(1, int(kind.bit_width) // 8)
-    if types.is_string(kind) or types.is_binary(kind) or types.is_large_string(kind):
+    if _is_text(kind):
         return _texts(array) + 4 * len(array)
     raise Refused({"unreadable": "a dictionary of nested values, which cannot be counted"})
+
+
+def _lengths(texts: Any) -> Any:
+    """Return the bytes of each text. A view of one is 16 bytes, which begin with its length."""
+    import numpy as np
+
+    if _is_view(texts.type):
+        views = np.frombuffer(texts.buffers()[1], dtype=np.int32)[::4]
+        return views[texts.offset : texts.offset + len(texts)]
+    wide = "large" in str(texts.type)
+    offsets = np.frombuffer(texts.buffers()[1], dtype=np.int64 if wide else np.int32)
+    return np.diff(offsets[texts.offset : texts.offset + len(texts) + 1])
+
+
+def _valid(array: Any) -> Any:
+    """Return for each value whether it is there, or a slice of all if none is missing."""
+    import numpy as np
+
+    if not array.null_count:
+        return slice(None)
+    bits = np.frombuffer(array.buffers()[0], dtype=np.uint8)
+    valid = np.unpackbits(bits, bitorder="little")[array.offset :][: len(array)]
+    return valid.astype(bool)
+
+
+def _is_text(kind: Any) -> bool:
+    from pyarrow import types
+
+    return (
+        types.is_string(kind)
+        or types.is_binary(kind)
+        or types.is_large_string(kind)
+        or types.is_large_binary(kind)
+        or _is_view(kind)
+    )
+
+
+def _is_view(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_string_view(kind) or types.is_binary_view(kind))
 
 
 def _texts(array: Any) -> int:
@@ -129,15 +186,9 @@ def _texts(array: Any) -> int:
     words = array.dictionary
     if not len(words) or not len(array):
         return 0
-    wide = "large" in str(words.type)
-    offsets = np.frombuffer(words.buffers()[1], dtype=np.int64 if wide else np.int32)
-    lengths = np.diff(offsets[words.offset : words.offset + len(words) + 1])
     indices = array.indices
     numbers = np.frombuffer(indices.buffers()[1], dtype=indices.type.to_pandas_dtype())
     numbers = numbers[indices.offset : indices.offset + len(indices)]
-    if indices.null_count:
-        bits = np.frombuffer(indices.buffers()[0], dtype=np.uint8)
-        valid = np.unpackbits(bits, bitorder="little")[indices.offset :][: len(indices)]
-        numbers = numbers[valid.astype(bool)]
+    numbers = numbers[_valid(indices)]
     used = np.bincount(numbers.astype(np.int64), minlength=len(words))
-    return int(used @ lengths.astype(np.int64))
+    return int(used @ _lengths(words).astype(np.int64))

@@ -119,6 +119,7 @@ def read_arrow(question: dict[str, Any], descriptor: int) -> dict[str, Any]:
             counter.shape(columns=len(stream.schema), groups=0)
             batches = iter(stream)
         for batch in batches:
+            counter.views(batch)
             batch.validate(full=True)
             counter.batch(batch)
         return counter.facts()

@@ -7,6 +7,7 @@ Specification 3.0, section II.A.
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import re
@@ -25,8 +26,14 @@ from sluicegate.stages.files.views import View
 
 __all__ = ["is_onnx", "walk_gguf", "walk_hdf5", "walk_npy", "walk_safetensors"]
 
-NPY_HEADER: Final = 1 << 20
-"""Bytes of a NumPy header: room for a record of many thousand fields."""
+NPY_HEADER: Final = 1 << 17
+"""Bytes of a NumPy header: room for a record of a few thousand fields."""
+
+MOST_DIMENSIONS: Final = 64
+"""Dimensions of an array: as many as NumPy has. Products of more would take long to work out."""
+
+DEEPEST_RECORD: Final = 20
+"""Brackets inside each other in the description of a record."""
 
 SAFE_HEADER: Final = 16 << 20
 """Bytes of a safetensors header; the format allows 100 MB, models of any size need 2."""
@@ -36,8 +43,9 @@ _NPY: Final = re.compile(
     r"'shape': \((?P<shape>[\d, ]*)\),? ?\}\s*",
     re.DOTALL,
 )
-_PLAIN: Final = re.compile(r"'[<>|=]?([biufcmMSUVO])(\d*)(?:\[[\w/]+\])?'")
-_OBJECT: Final = re.compile(r"'[<>|=]?O\d*'")
+_PLAIN: Final = re.compile(r"[<>|=]?([biufcmMSUV])(\d{1,18})(?:\[[\w/]+\])?", re.ASCII)
+"""A type as NumPy writes it. NumPy reads many other spellings, of objects as well."""
+_OBJECT: Final = re.compile(r"[<>|=]?O\d*")
 
 
 def walk_npy(view: View, place: Place, found: Examination) -> None:
@@ -58,28 +66,74 @@ def walk_npy(view: View, place: Place, found: Examination) -> None:
     match = _NPY.fullmatch(text)
     if match is None:
         raise MalformedError("a NumPy header that is no plain description of an array")
-    if _OBJECT.search(match["descr"]):
+    try:
+        width = _width(_literal(match["descr"]))
+    except _ObjectsError:
         found.fail(
             "files.executable_content",
             place.says("a NumPy array of objects: they are pickled, and run code when loaded"),
         )
         return
-    _fits(match["descr"], match["shape"], view.size - start)
+    _fits(width, match["shape"], view.size - start)
 
 
-def _fits(descr: str, shape: str, rest: int) -> None:
-    plain = _PLAIN.fullmatch(descr)
-    numbers = [part.strip() for part in shape.split(",") if part.strip()]
-    if any(not part.isdigit() or len(part) > 19 for part in numbers):
+class _ObjectsError(Exception):
+    """The array holds Python objects."""
+
+
+def _literal(text: str) -> object:
+    """Return the description of a type, as the literal that it is."""
+    depth = deepest = 0
+    for mark in text:
+        depth += (mark in "[({") - (mark in "])}")
+        deepest = max(deepest, depth)
+    if deepest > DEEPEST_RECORD:
+        raise MalformedError("a NumPy header with records nested too deep")
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        raise MalformedError("a NumPy header whose type is no plain description") from None
+
+
+def _width(descr: object) -> int:
+    """Return the bytes of a cell of a type.
+
+    Raises:
+        MalformedError: it is not spelt as NumPy spells it. What else NumPy would take it for
+            is not guessed: it may be an object.
+        _ObjectsError: it is an object, or a record with one.
+    """
+    if isinstance(descr, str):
+        if _OBJECT.fullmatch(descr):
+            raise _ObjectsError
+        if plain := _PLAIN.fullmatch(descr):
+            return int(plain[2]) * (4 if plain[1] == "U" else 1)
+    if isinstance(descr, list) and descr:
+        return sum(map(_field_width, descr))
+    raise MalformedError("a NumPy header with a type that is not spelt as NumPy spells it")
+
+
+def _field_width(described: object) -> int:
+    """Return the bytes of one field of a record: a name, a type and perhaps a shape."""
+    if not isinstance(described, tuple) or len(described) not in (2, 3):
+        raise MalformedError("a NumPy header with a field that has no name and type")
+    shape = described[2] if len(described) == 3 else ()
+    if not isinstance(shape, tuple) or len(shape) > MOST_DIMENSIONS:
         raise MalformedError("a NumPy header with a broken shape")
-    cells = math.prod(int(part) for part in numbers)
-    if plain is None:
-        if cells and (rest % cells or not rest):
-            raise MalformedError("a NumPy array of records whose bytes do not fit its shape")
-        return
-    width = int(plain[2] or 1) * (4 if plain[1] == "U" else 1)
-    if cells * width != rest:
-        raise MalformedError(f"a NumPy array that needs {cells * width} bytes and holds {rest}")
+    if not all(type(size) is int and 0 <= size < 1 << 63 for size in shape):
+        raise MalformedError("a NumPy header with a broken shape")
+    return _width(described[1]) * math.prod(shape)
+
+
+def _fits(width: int, shape: str, rest: int) -> None:
+    numbers = [part.strip() for part in shape.split(",") if part.strip()]
+    if len(numbers) > MOST_DIMENSIONS or any(
+        not part.isdigit() or len(part) > 19 for part in numbers
+    ):
+        raise MalformedError("a NumPy header with a broken shape")
+    needed = math.prod(int(part) for part in numbers) * width
+    if needed != rest:
+        raise MalformedError(f"a NumPy array that needs another number of bytes than {rest}")
 
 
 _WIDTHS: Final = {
@@ -128,13 +182,14 @@ def _span(tensor: Any) -> tuple[int, int]:
     """Return where a tensor lies, once its length fits its type and shape."""
     try:
         start, end = tensor["data_offsets"]
-        bits = _WIDTHS[tensor["dtype"]] * math.prod(tensor["shape"])
-        sizes = [*tensor["shape"], start, end]
-    except (KeyError, TypeError, ValueError, OverflowError):
+        width, shape = _WIDTHS[tensor["dtype"]], [*tensor["shape"]]
+    except (KeyError, TypeError, ValueError):
         raise MalformedError("a tensor without type, shape or place") from None
-    if not all(type(size) is int and 0 <= size < 1 << 63 for size in sizes):
+    if len(shape) > MOST_DIMENSIONS or not all(
+        type(size) is int and 0 <= size < 1 << 63 for size in (*shape, start, end)
+    ):
         raise MalformedError("a tensor of an impossible size")
-    if bits != (end - start) * 8:
+    if width * math.prod(shape) != (end - start) * 8:
         raise MalformedError("a tensor whose bytes do not fit its type and shape")
     return start, end
 
@@ -184,15 +239,19 @@ def walk_hdf5(view: View, place: Place, found: Examination) -> None:
 _ONNX_FIELDS: Final = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}
 """Numbers and wire types of the fields of ``ModelProto``."""
 
+MOST_FIELDS: Final = 10_000
+"""Fields of an ONNX model at its top: one graph, and some functions and notes."""
+
 
 def is_onnx(view: View) -> bool:
     """Whether the bytes are one ONNX model: protobuf has no signature, so it is walked."""
-    at = 0
+    at = count = 0
     seen: set[int] = set()
     while at < view.size:
         tag, at = _varint(view, at)
         number, wire = tag >> 3, tag & 7
-        if _ONNX_FIELDS.get(number) != wire or len(seen) > 1000:
+        count += 1
+        if _ONNX_FIELDS.get(number) != wire or count > MOST_FIELDS:
             return False
         value, at = _varint(view, at)
         if at < 0:

@@ -40,6 +40,12 @@ MOST_NAMES: Final = 20
 _OPCODES: Final = {opcode.code: opcode for opcode in pickletools.opcodes}
 """Every opcode of every protocol, by its character."""
 
+_CALLING: Final = frozenset({"INST", "OBJ", "REDUCE", "NEWOBJ", "NEWOBJ_EX", "BUILD"})
+"""Opcodes that call what was imported."""
+
+OLD_OPCODES: Final = 10_000
+"""Opcodes read to tell an old pickle. Nothing else is so many of them: a line feed is none."""
+
 _OLD_HEADS: Final = b"(c]}d)lIFSVNGKMJLX"
 """First opcodes of pickles of protocols 0 and 1, which have no signature."""
 
@@ -60,6 +66,8 @@ class _Program:
 
     names: list[str] = field(default_factory=list)
     running: set[str] = field(default_factory=set)
+    first: bytes = b""
+    """Module and name of the first callable that is named in place, on a line each."""
     texts: deque[str] = field(default_factory=lambda: deque(maxlen=2))
     end: int = 0
 
@@ -70,6 +78,7 @@ class _Program:
             return
         self.running.add(name)
         if name in ("GLOBAL", "INST"):
+            self.first = self.first or argument
             self._named(argument.decode("utf-8", "replace").replace("\n", ".").rstrip("."))
         elif name == "STACK_GLOBAL":
             self._named(".".join(self.texts))
@@ -162,16 +171,35 @@ def _read(view: View, found: Examination | None, most: int) -> _Program:
     raise UnreadableError(f"a pickle of more than {most} opcodes")
 
 
-def is_old_pickle(view: View) -> bool:
-    """Whether bytes without a signature are a pickle that names a callable."""
+def is_old_pickle(view: View, *, text: bool) -> bool:
+    """Whether bytes without a signature are a pickle that names a callable.
+
+    Text may be a pickle by chance: ``cost`` and two lines with numbers are the import of ``12``
+    from ``ost``. No such name can be imported, so the first one decides.
+
+    Args:
+        view: the bytes.
+        text: whether the file is called a text or a table of text, which nobody unpickles.
+            It has to call something then.
+    """
     head = view.at(0, 1)
     if not head or head not in _OLD_HEADS:
         return False
     try:
-        program = _read(view, None, 10_000)
-    except (MalformedError, UnreadableError):
+        program = _read(view, None, OLD_OPCODES)
+    except MalformedError:
         return False
-    return bool(program.running) and program.end > 2
+    except UnreadableError:
+        return not text
+    if program.end <= 2 or not _importable(program.first):
+        return False
+    return bool(program.running & _CALLING if text else program.running)
+
+
+def _importable(named: bytes) -> bool:
+    """Whether module and name could be imported; none in place means it is on the stack."""
+    lines = named.decode("utf-8", "replace").split("\n")
+    return not named or all(part.isidentifier() for line in lines for part in line.split("."))
 
 
 def walk_pickle(view: View, place: Place, found: Examination) -> None:

@@ -34,6 +34,8 @@ _LOOSE_HTML: Final = re.compile(rb"<(?:title|table|div|br|p|a|b|h1)(?=[\s>/])|<!
 """What a browser that guesses types takes for a page, and what may also begin a text or XML."""
 _XML: Final = re.compile(rb"<(?:\?xml\s|!DOCTYPE\s|svg[\s>])")
 _LOOSE_XML: Final = re.compile(rb"<(?:!\[|!--|[A-Za-z_])")
+_JSON: Final = re.compile(rb"[\[{]\s*(?:[\"\[\]{}0-9tfnNI-]|\Z)")
+"""How JSON begins. A text without an ending may begin with a bracket: ``[![a badge]``."""
 _RISKY_HTML: Final = re.compile(
     rb"<\s*(?:script|iframe|object|embed|base|form)\b|\son\w{3,20}\s*=|javascript:", re.IGNORECASE
 )
@@ -57,7 +59,7 @@ def text_kind(view: View, claimed: str) -> str:
         return claimed
     if claimed == "jsonl":
         return claimed
-    return "json" if begin[:1] in (b"{", b"[") or claimed == "json" else "text"
+    return "json" if claimed == "json" or _JSON.match(begin) else "text"
 
 
 def _decodes(data: bytes, *, whole: bool) -> bool:
