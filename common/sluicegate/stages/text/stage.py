@@ -152,8 +152,9 @@ class _Scan:
         ]
 
     def _judge(self, batch: Batch, name: str, texts: Texts, suspects: list[pl.Series]) -> None:
+        examined = int((texts.values.str.len_bytes() > 0).sum())
         for tally, judge, chosen in zip(self._tallies[name], self._judges, suspects, strict=True):
-            tally.examined += len(texts.values) - texts.values.null_count()
+            tally.examined += examined
             places = chosen.fill_null(value=False).arg_true()
             if len(places):
                 tally.add(batch.path, batch.ordinal, _marked(texts, places, judge))

@@ -71,7 +71,7 @@ class Tally:
     samples: bool = False
     """Whether pieces of the data may be quoted."""
     examined: int = 0
-    """Texts that were there to look at: neither null nor missing."""
+    """Texts that were there to look at: neither missing nor empty."""
     row_count: int = 0
     """Rows in which something was found."""
     kinds: dict[str, _Kind] = field(default_factory=dict)
