@@ -21,6 +21,7 @@ from sluicegate.errors import SubjectChangedError, SubjectError
 from sluicegate.stages.validation.scan.base import Kind
 from sluicegate.stages.validation.scan.columns import as_frame, repeated_names, scan_columns
 from sluicegate.storage.batches import BatchReader, read_batches
+from sluicegate.storage.formats import parquet_frames
 from sluicegate.storage.formats.column_types import join_csv_types
 from sluicegate.storage.formats.parquet_pages import walk_pages
 from sluicegate.storage.snapshot import take_snapshot
@@ -304,6 +305,115 @@ def test_rows_do_not_depend_on_groups_batches_or_encoding(
     assert streamed(snap(path), rows, columns=["n"]).column_names == ["n"]
 
 
+def framed(path, rows, **options):
+    """Return the frames of a file, and the kinds of what was decoded."""
+    with BatchReader(snap(path)) as reader:
+        found = list(reader.frames(rows=rows, **options))
+        names = [one for one in reader.schema.names if one in options.get("columns", {one})]
+    at = 0
+    for one in found:
+        assert (one.start, one.ordinal, one.rows) == (at, at, one.data.shape[0])
+        assert 0 < one.rows <= rows
+        at += one.rows
+    whole = pl.concat([as_frame(one.data) for one in found])
+    assert whole.columns == names
+    return whole, [type(one.data) for one in found]
+
+
+PLAIN = ["i8", "u64", "f", "f32", "t", "large", "b", "ts", "d"]
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.booleans(),
+    st.sampled_from(["1.0", "2.0"]),
+    st.sampled_from(["none", "zstd", "snappy"]),
+    st.booleans(),
+)
+def test_rows_are_the_same_whoever_decodes_them(
+    tmp_path_factory, group, rows, dictionary, pages, compression, stored
+):
+    path = tmp_path_factory.mktemp("frames") / "a.parquet"
+    table = pa.concat_tables([pa.table(EVERY).select(PLAIN)] * 3)
+    pq.write_table(
+        table,
+        path,
+        row_group_size=group,
+        use_dictionary=dictionary,
+        data_page_version=pages,
+        compression=compression,
+        store_schema=stored,
+        data_page_size=8,
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parquet_frames, "_FEWEST_ROWS", 1)
+        patch.setattr(parquet_frames, "_FOOTER_SHARE", 0)
+        whole, kinds = framed(path, rows)
+        some, _ = framed(path, rows, columns=["t", "f"])
+    assert kinds == [pl.DataFrame] * -(-12 // rows)
+    expected = pl.concat([as_frame(batch.data) for batch in read_batches(snap(path))])
+    assert whole.equals(expected)
+    assert whole.schema == expected.schema
+    assert some.equals(expected.select("f", "t"))
+
+
+@pytest.mark.parametrize("name", ["cat", "dec", "list", "struct", "null", "bin", "time"])
+def test_what_polars_might_read_otherwise_it_does_not_read(folder, name):
+    path = write(folder, "a.parquet", pa.table({"x": range(4), name: EVERY[name]}))
+    whole, kinds = framed(path, 100)
+    assert kinds == [pa.RecordBatch]
+    assert whole.schema == {one: column.dtype for one, column in scan_columns(snap(path)).items()}
+    assert framed(path, 100, columns=["x"])[1] == [pl.DataFrame]
+
+
+@pytest.mark.parametrize(
+    ("column", "options"),
+    [
+        (["x" * 5000] * 20_000, {}),  # long texts: few of them fit into a frame
+        (
+            list(range(700_000)),
+            {"data_page_size": 1 << 23, "max_rows_per_page": 1 << 20, "use_dictionary": False},
+        ),
+        (list(range(20_000)), {"row_group_size": 10}),  # a footer that is as long as the data
+    ],
+)
+def test_files_that_would_be_read_again_and_again_are_streamed(folder, column, options):
+    path = folder / "a.parquet"
+    pq.write_table(pa.table({"x": column}), path, **options)
+    whole, kinds = framed(path, 1 << 13)
+    assert set(kinds) == {pa.RecordBatch}
+    assert whole["x"].to_list() == column
+
+
+def test_texts_are_what_they_are_where_the_file_is_not_in_memory(folder, monkeypatch):
+    monkeypatch.setattr(parquet_frames, "_IN_MEMORY", 0)
+    path = folder / "a.parquet"
+    table = pa.table({"t": [f"text {at}" for at in range(50_000)]})
+    pq.write_table(table, path, row_group_size=20_000)
+    whole, kinds = framed(path, 30_000)
+    assert kinds == [pl.DataFrame] * 2
+    assert whole["t"].to_list() == table["t"].to_pylist()
+
+
+@pytest.mark.parametrize("error", [pl.exceptions.ComputeError, pl.exceptions.PanicException, None])
+@pytest.mark.parametrize("given", [0, 4, 5])
+def test_where_polars_gives_up_the_other_goes_on(folder, monkeypatch, given, error):
+    path = write(folder, "a.parquet", pa.table({"x": list(range(10))}))
+
+    def frames(*_unused):
+        if given:
+            yield pl.DataFrame({"x": list(range(given))})
+        if error is not None:
+            raise error("no")
+
+    monkeypatch.setattr(parquet_frames, "_frames", frames)
+    whole, kinds = framed(path, 100)
+    assert kinds == [pl.DataFrame] * bool(given) + [pa.RecordBatch]
+    assert whole["x"].to_list() == list(range(10))
+
+
 def test_files_of_a_folder_are_one_table_with_the_wider_type(folder):
     write(folder, "a.parquet", pa.table({"x": pa.array([1, 2], pa.int32()), "t": ["a", "b"]}))
     write(folder, "b.parquet", pa.table({"x": [0.5], "t": ["c"]}))
@@ -354,8 +464,9 @@ def test_rows_that_the_footer_hides_are_missed_by_no_reader_of_ours(folder):
         changed += 1
     assert changed
     path.write_bytes(data)
-    with pytest.raises(SubjectError):
-        streamed(snap(path))
+    for read in (streamed, lambda _snapshot: framed(path, 1000)):
+        with pytest.raises(SubjectError):
+            read(snap(path))
 
 
 @settings(deadline=None, max_examples=80)
@@ -378,10 +489,24 @@ def test_a_parquet_or_arrow_file_with_any_byte_changed_is_read_or_refused(tmp_pa
     path.write_bytes(content)
     with contextlib.suppress(SubjectError):
         streamed(snap(path))
+    with contextlib.suppress(SubjectError):
+        framed(path, 1000)
+
+
+NUMBER = b"\x15\x00\x15\x02\x15\x02\x25\x02\x00"
+"""A header whose field 5, the header of a data page, is a number."""
 
 
 def test_page_headers_that_are_none_are_refused():
-    for content in (b"", b"\x00", b"\x15\x00\x15", b"\xff" * 50, b"\x1c" * 100, b"\x15\x04" * 40):
+    for content in (
+        b"",
+        b"\x00",
+        b"\x15\x00\x15",
+        b"\xff" * 50,
+        b"\x1c" * 100,
+        b"\x15\x04" * 40,
+        NUMBER,
+    ):
         with pytest.raises(ValueError, match="page"):
             list(walk_pages(io.BytesIO(content), 0, max(1, len(content))))
 
@@ -391,7 +516,7 @@ CHILD = """
     import polars, pyarrow.parquet, pandas, pyarrow.compute
     from sluicegate.errors import SubjectError
     from sluicegate.stages.validation.scan.columns import as_frame
-    from sluicegate.storage.batches import read_batches
+    from sluicegate.storage.batches import BatchReader
     from sluicegate.storage.snapshot import take_snapshot
     from sluicegate.storage.uri import SubjectUri
 
@@ -402,7 +527,8 @@ CHILD = """
     snapshot = take_snapshot(SubjectUri.parse(sys.argv[1]))
     before, began, rows = memory("VmRSS"), time.process_time(), 0
     try:
-        for batch in read_batches(snapshot):
+        reader = BatchReader(snapshot)
+        for batch in reader.batches() if sys.argv[2] == "batches" else reader.frames():
             rows += as_frame(batch.data).height
         end = "read"
     except SubjectError as error:
@@ -411,10 +537,10 @@ CHILD = """
 """
 
 
-def in_child(path):
+def in_child(path, read="batches"):
     """Stream a file in a process of its own: rows, peak MB above imports, seconds, end."""
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(CHILD), str(path)],
+        [sys.executable, "-c", textwrap.dedent(CHILD), str(path), read],
         check=True,
         capture_output=True,
         text=True,
@@ -425,18 +551,19 @@ def in_child(path):
 
 
 @pytest.mark.slow
-def test_a_dictionary_that_decodes_to_gigabytes_is_refused_on_the_way(folder):
+@pytest.mark.parametrize(("read", "size"), [("batches", 1000), ("frames", 1000), ("frames", 200)])
+def test_a_dictionary_that_decodes_to_gigabytes_is_refused_on_the_way(folder, read, size):
     path = folder / "bomb.parquet"
     indices = np.zeros(1_000_000, dtype="int32")
-    values = pa.DictionaryArray.from_arrays(pa.array(indices), pa.array(["x" * 1000]))
+    values = pa.DictionaryArray.from_arrays(pa.array(indices), pa.array(["x" * size]))
     table = pa.table({"t": values}).replace_schema_metadata({})
     with pq.ParquetWriter(path, table.schema, compression="zstd", store_schema=False) as out:
-        for _ in range(5):
+        for _ in range(5000 // size):
             out.write_table(table)
     assert path.stat().st_size < 1 << 20
-    rows, peak, seconds, end = in_child(path)
+    rows, peak, seconds, end = in_child(path, read)
     assert "times its" in end
-    assert 0 < rows < 2_000_000
+    assert 0 < rows < 2_000_000_000 // size
     assert peak < 200, seconds
 
 
@@ -487,7 +614,8 @@ def test_a_line_of_a_gigabyte_is_refused_at_once(name, text):
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow_with_the_rows(folder):
+@pytest.mark.parametrize("read", ["batches", "frames"])
+def test_memory_does_not_grow_with_the_rows(folder, read):
     peaks = []
     for groups in (2, 6):
         path = folder / f"{groups}.parquet"
@@ -500,7 +628,7 @@ def test_memory_does_not_grow_with_the_rows(folder):
         with pq.ParquetWriter(path, table.schema, compression="zstd") as out:
             for _ in range(groups):
                 out.write_table(table)
-        peaks.append(in_child(path)[1])
+        peaks.append(in_child(path, read)[1])
     assert peaks[1] < peaks[0] + 60
 
 
@@ -513,3 +641,18 @@ def test_nothing_heavy_is_imported_with_the_modules():
         "sys.exit(str(heavy) if heavy else 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.slow
+def test_a_process_that_stops_half_way_ends_with_its_own_exit_code(tmp_path):
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"i": list(range(300_000))}), path, row_group_size=50_000)
+    code = f"""
+from sluicegate.storage.batches import read_batches
+from sluicegate.storage.snapshot import take_snapshot
+from sluicegate.storage.uri import SubjectUri
+for batch in read_batches(take_snapshot(SubjectUri.parse({str(path)!r}))):
+    raise SystemExit(7)
+"""
+    for _ in range(8):
+        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 7

@@ -614,3 +614,65 @@ def test_a_long_value_repeated_in_a_dictionary_is_measured_before_it_is_decoded(
         [sys.executable, "-c", script, path], capture_output=True, text=True, check=True
     )
     assert result.stdout.split() == ["SubjectError", "True", "True"]
+
+
+# ---------------------------------------------------------------- only some columns
+
+
+ODD = ["n", "a.b", "a", "", "x", "Unnamed: 0", "x.1", "t"]
+
+
+def odd(suffix, names):
+    """Return a file of two rows with these columns, of several types."""
+    if suffix in DELIMITERS:
+        lines = [names, range(len(names)), [f"t{at}" for at in range(len(names))]]
+        return "".join(
+            DELIMITERS[suffix].join(str(one) for one in line) + "\n" for line in lines
+        ).encode()
+    if suffix == ".jsonl":
+        return b"".join(json.dumps(dict.fromkeys(names, row)).encode() + b"\n" for row in (1, 2))
+    arrays = [pa.array([at, None] if at % 2 else ["t", "u"]) for at in range(len(names))]
+    table, out = pa.Table.from_arrays(arrays, names=names), io.BytesIO()
+    if suffix == ".parquet":
+        pq.write_table(table, out)
+    else:
+        with pa.ipc.new_file(out, table.schema) as writer:
+            writer.write_table(table)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("suffix", [*SUFFIXES, ".arrow"])
+@pytest.mark.parametrize("wanted", [*([one] for one in ODD), ["t", "n"], ["n", "other"]])
+def test_chosen_columns_are_as_they_are_among_all(suffix, wanted):
+    content, name = odd(suffix, ODD), f"data{suffix}"
+    whole = read(content, suffix)
+    given = format_of(name).read(
+        io.BytesIO(content), name=name, limits=Limits(), columns=frozenset(wanted)
+    )
+    known = [one for one in whole.columns if one in wanted]
+    pd.testing.assert_frame_equal(given, whole[known] if known else whole)
+    assert len(given.columns) < len(whole.columns) or not known
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
+def test_all_columns_are_read_where_names_repeat_or_none_is_there(suffix):
+    for names, wanted in ((["x", "y", "x"], {"x"}), (["x", "y"], {"z"}), (["x", "y"], set())):
+        content, name = odd(suffix, names), f"data{suffix}"
+        given = format_of(name).read(
+            io.BytesIO(content), name=name, limits=Limits(), columns=wanted
+        )
+        assert list(given.columns) == names
+        assert len(given) == 2
+
+
+def test_a_column_that_is_not_wanted_costs_no_memory(tmp_path):
+    path = tmp_path / "data.parquet"
+    columns = {"n": list(range(5000)), "t": ["x" * 1000] * 5000}
+    pq.write_table(pa.table(columns), path)
+    snapshot = take_snapshot(SubjectUri.parse(str(path)))
+    limits = Limits(max_decoded_bytes=1 << 20)
+    with pytest.raises(SubjectError, match="decodes to more"):
+        read_table(snapshot, limits=limits)
+    table = read_table(snapshot, limits=limits, columns={"n"})
+    assert list(table.frame.columns) == ["n"]
+    assert table.parts == (("data.parquet", 5000),)

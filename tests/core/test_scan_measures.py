@@ -33,7 +33,7 @@ from sluicegate.stages.validation.scan.measures import (
     Total,
     python_mask,
 )
-from sluicegate.stages.validation.scan.measures.parted_rows import PartedRows
+from sluicegate.stages.validation.scan.measures.parted_rows import PartedRows, compact
 from sluicegate.stages.validation.scan.measures.sorted_runs import SortedRuns
 
 X = pl.col("x")
@@ -392,3 +392,37 @@ def test_measures_are_fast_enough_to_scan_with():
     measure(Moments(X), rows, (1 << 16,))
     measure(Duplicated(("x",), X.is_not_null()), rows, (1 << 16,))
     assert time.process_time() - began < 3
+
+
+def held_bytes(series):
+    """Return the bytes of the buffers that an array of texts keeps alive."""
+    newest = pl.CompatLevel.newest()
+    arrays = [one.to_arrow(compat_level=newest) for one in series.get_chunks()]
+    return sum(one.size for array in arrays for one in array.buffers() if one is not None)
+
+
+def test_few_rows_do_not_hold_the_memory_of_many():
+    texts = pl.DataFrame({"t": [f"a text of some length {at}" for at in range(50_000)], "n": 1})
+    few = texts.filter(pl.int_range(pl.len()) < 3)
+    assert held_bytes(few["t"]) > 1_000_000
+    assert held_bytes(compact(few)["t"]) < 1000
+    assert compact(few).equals(few)
+    assert compact(few).schema == few.schema
+    none = pl.DataFrame({"t": [None, "", "ä" * 40], "b": [b"x" * 30, None, b""]})
+    assert compact(none).equals(none)
+    assert compact(none.head(0)).schema == none.schema
+    state = Distinct(("t",), most=10, mask=pl.col("t").str.ends_with("1 ")).start()
+    for text in ("a text that ends in 1 ", "another one that ends in 1 "):
+        frame = texts.select(pl.when(pl.int_range(pl.len()) < 2).then(pl.lit(text)).otherwise("t"))
+        state.add((), frame.rename({frame.columns[0]: "t"}))
+    assert held_bytes(state.finish().frame["t"]) < 1000
+
+
+def test_nulls_and_zeros_are_found_as_they_were_counted():
+    for kind, values in ((pl.Float64, [0.0, None, -0.0, 1.0, None]), (pl.String, "axaya")):
+        texts = [None if one == "a" else one for one in values]
+        frame = pl.DataFrame({"v": pl.Series(texts, dtype=kind)})
+        state = Duplicated(("v",)).start()
+        state.add((), frame)
+        found = state.finish()
+        assert found.find(frame).sum() == found.rows == (4 if kind == pl.Float64 else 3)

@@ -16,16 +16,21 @@ from sluicegate.errors import SubjectError
 from sluicegate.storage.formats import Format
 from sluicegate.storage.formats.base import HEADER
 from sluicegate.storage.formats.column_types import join_schemas
+from sluicegate.storage.formats.parquet import Parquet
 from sluicegate.storage.snapshot import Snapshot
 from sluicegate.storage.tables import data_files
 
 if TYPE_CHECKING:
+    import polars as pl
     import pyarrow as pa
 
-__all__ = ["Batch", "BatchReader", "read_batches"]
+__all__ = ["Batch", "BatchReader", "Frame", "read_batches"]
 
 _ENOUGH_BYTES: Final = 32 << 20
 """Pieces are put together up to this size."""
+
+_BATCH_ROWS: Final = 1 << 16
+"""Most rows of a piece that is not decoded by polars."""
 
 _MOST_EXPANSION: Final = 1000
 _UNSUSPICIOUS: Final = 1 << 30
@@ -44,6 +49,21 @@ class Batch:
     start: int
     """Position of the first row in the data set: files count in the order of their paths."""
     data: pa.RecordBatch
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """As :class:`Batch`, in the form in which the rows are there soonest."""
+
+    path: str
+    ordinal: int
+    start: int
+    data: pl.DataFrame | pa.RecordBatch
+
+    @property
+    def rows(self) -> int:
+        """How many rows it has."""
+        return _height(self.data)
 
 
 class BatchReader:
@@ -121,6 +141,22 @@ class BatchReader:
         self, *, columns: Collection[str] | None = None, rows: int = 1 << 16
     ) -> Iterator[Batch]:
         """Yield all rows in file order; see :func:`read_batches`."""
+        import pyarrow as pa
+
+        for one in self._read(columns, rows, frames=False):
+            if isinstance(one.data, pa.RecordBatch):
+                yield Batch(one.path, one.ordinal, one.start, one.data)
+
+    def frames(
+        self, *, columns: Collection[str] | None = None, rows: int = 1 << 19
+    ) -> Iterator[Frame]:
+        """Yield all rows in file order, decoded by whatever is fastest; see :func:`read_batches`.
+
+        The types are those of :attr:`schema`, as polars has them where rows come from it.
+        """
+        yield from self._read(columns, rows, frames=True)
+
+    def _read(self, columns: Collection[str] | None, rows: int, *, frames: bool) -> Iterator[Frame]:
         schema, start = self.schema, 0
         names = schema.names if columns is None else [one for one in schema.names if one in columns]
         if missing := [name for name in columns or () if name not in schema.names]:
@@ -132,11 +168,16 @@ class BatchReader:
             own = schema.with_metadata(self._schemas[path].metadata)
             ordinal = 0
             with _Opened(self, path) as source:
-                pieces = form.batches(source, name=path, schema=own, columns=names, rows=rows)
+                pieces: Iterator[pl.DataFrame | pa.RecordBatch]
+                if frames and isinstance(form, Parquet):
+                    pieces = form.frames(source, name=path, schema=own, columns=names, rows=rows)
+                else:
+                    most = min(rows, _BATCH_ROWS)
+                    pieces = form.batches(source, name=path, schema=own, columns=names, rows=most)
                 size = self.snapshot.manifest.find(path).size
                 for data in _together(_reasonable(pieces, size, path), rows):
-                    yield Batch(path, ordinal, start + ordinal, data)
-                    ordinal += data.num_rows
+                    yield Frame(path, ordinal, start + ordinal, data)
+                    ordinal += _height(data)
             start += ordinal
         if not start:
             raise SubjectError(
@@ -172,10 +213,12 @@ class _Opened:
             self._source.close()
 
 
-def _reasonable(pieces: Iterator[pa.RecordBatch], size: int, path: str) -> Iterator[pa.RecordBatch]:
+def _reasonable(
+    pieces: Iterator[pl.DataFrame | pa.RecordBatch], size: int, path: str
+) -> Iterator[pl.DataFrame | pa.RecordBatch]:
     decoded, most = 0, max(_UNSUSPICIOUS, size * _MOST_EXPANSION)
     for piece in pieces:
-        decoded += piece.nbytes
+        decoded += _decoded_bytes(piece)
         if decoded > most:
             raise SubjectError(
                 f"{path} decodes to more than {_MOST_EXPANSION:,} times its {size:,} bytes",
@@ -184,19 +227,45 @@ def _reasonable(pieces: Iterator[pa.RecordBatch], size: int, path: str) -> Itera
         yield piece
 
 
-def _together(pieces: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
-    """Put small pieces together, in order."""
+def _decoded_bytes(piece: pl.DataFrame | pa.RecordBatch) -> int:
+    """Return the memory that the values would take if none of them was shared."""
+    import polars as pl
+
+    if not isinstance(piece, pl.DataFrame):
+        return int(piece.nbytes)
+    total = 0
+    for column in piece:
+        if column.dtype == pl.String:
+            total += int(column.str.len_bytes().sum()) + 4 * len(column)
+        else:
+            total += int(column.estimated_size())
+    return total
+
+
+def _height(piece: pl.DataFrame | pa.RecordBatch) -> int:
+    import pyarrow as pa
+
+    return int(piece.num_rows if isinstance(piece, pa.RecordBatch) else piece.height)
+
+
+def _together(
+    pieces: Iterator[pl.DataFrame | pa.RecordBatch], rows: int
+) -> Iterator[pl.DataFrame | pa.RecordBatch]:
+    """Put small batches together, in order; frames are as large as they should be."""
     import pyarrow as pa
 
     held: list[pa.RecordBatch] = []
     count = size = 0
     for piece in pieces:
-        if held and (count + piece.num_rows > rows or size > _ENOUGH_BYTES):
+        height = _height(piece)
+        if held and (count + height > rows or size > _ENOUGH_BYTES):
             yield pa.concat_batches(held) if len(held) > 1 else held[0]
             held, count, size = [], 0, 0
-        if piece.num_rows:
+        if not isinstance(piece, pa.RecordBatch):
+            yield piece
+        elif height:
             held.append(piece)
-            count, size = count + piece.num_rows, size + piece.nbytes
+            count, size = count + height, size + piece.nbytes
     if held:
         yield pa.concat_batches(held) if len(held) > 1 else held[0]
 

@@ -66,8 +66,19 @@ def row_ids(parts: Iterable[tuple[str, int]], positions: Iterable[int]) -> tuple
     return tuple(ids)
 
 
-def read_table(snapshot: Snapshot, *, limits: Limits | None = None) -> Table:
+def read_table(
+    snapshot: Snapshot,
+    *,
+    limits: Limits | None = None,
+    columns: Collection[str] | None = None,
+) -> Table:
     """Read every data file of a snapshot into one table, from verified bytes.
+
+    Args:
+        snapshot: the snapshot.
+        limits: what one file may cost.
+        columns: names of the columns that will be looked at, where not all will be; others may
+            be left out, and then nobody sees whether the files agree on them.
 
     Raises:
         SubjectError: no tabular file, several formats in one folder, files with different
@@ -79,7 +90,7 @@ def read_table(snapshot: Snapshot, *, limits: Limits | None = None) -> Table:
     parts: list[tuple[str, int]] = []
     for path, form in data_files(snapshot):
         with snapshot.open(path) as source:
-            frame = form.read(source, name=path, limits=limits or Limits())
+            frame = form.read(source, name=path, limits=limits or Limits(), columns=columns)
         if frames and list(frame.columns) != list(frames[0].columns):
             raise SubjectError(
                 f"{path} has other columns than {parts[0][0]}",

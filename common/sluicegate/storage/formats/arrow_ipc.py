@@ -13,6 +13,7 @@ from sluicegate.storage.formats.base import (
     Limits,
     as_schema,
     check_ordinals,
+    chosen,
     decoded_schema,
     unreadable,
 )
@@ -41,21 +42,32 @@ class ArrowIpc:
 
     suffixes = (".arrow", ".feather", ".ipc")
 
-    def read(self, source: IO[bytes], *, name: str, limits: Limits) -> pandas.DataFrame:
+    def read(
+        self,
+        source: IO[bytes],
+        *,
+        name: str,
+        limits: Limits,
+        columns: Collection[str] | None = None,
+    ) -> pandas.DataFrame:
         """Read batch by batch under the memory limit; see :class:`Format`."""
         with _failures(name):
             import pyarrow as pa
 
             file = _open(source, name)
+            schema = file.schema
+            if (names := chosen(schema.names, columns)) is not None:
+                schema = pa.schema([schema.field(one) for one in names])
             batches, decoded = [], 0
-            for batch in _all(file):
+            for whole in _all(file):
+                batch = whole if names is None else whole.select(names)
                 decoded += batch.nbytes
                 if decoded > limits.max_decoded_bytes:
                     raise SubjectError(
                         f"{name} decodes to more than {limits.max_decoded_bytes:,} bytes"
                     )
                 batches.append(batch)
-            table = pa.Table.from_batches(batches, schema=file.schema)
+            table = pa.Table.from_batches(batches, schema=schema)
             return table.to_pandas(ignore_metadata=True)
 
     def survey(self, source: IO[bytes], *, name: str) -> pa.Schema:

@@ -19,6 +19,7 @@ __all__ = [
     "Format",
     "Limits",
     "as_schema",
+    "chosen",
     "decoded_schema",
     "unreadable",
 ]
@@ -43,8 +44,22 @@ class Format(Protocol):
         """File name endings, lower case, with the dot."""
         ...
 
-    def read(self, source: IO[bytes], *, name: str, limits: Limits) -> pandas.DataFrame:
+    def read(
+        self,
+        source: IO[bytes],
+        *,
+        name: str,
+        limits: Limits,
+        columns: Collection[str] | None = None,
+    ) -> pandas.DataFrame:
         """Return all rows with a fresh 0-based index.
+
+        Args:
+            source: the file.
+            name: of the file, for messages.
+            limits: what it may cost.
+            columns: names of the columns that will be looked at, where not all will be. Others
+                may be left out; those that are there are as they are among all.
 
         Raises:
             SubjectError: the content is not of this format, or is beyond the limits.
@@ -159,6 +174,16 @@ def decoded_schema(schema: pa.Schema) -> pa.Schema:
         return field.with_type(field.type.value_type).with_metadata(notes)
 
     return pa.schema([plain(field) for field in schema])
+
+
+def chosen(names: Sequence[str], columns: Collection[str] | None) -> list[str] | None:
+    """Return the columns of a file to read, in its order; None for all of them.
+
+    All, too, where names repeat, or where none is wanted: no columns would have no rows.
+    """
+    if columns is None or len(set(names)) < len(names):
+        return None
+    return [name for name in names if name in columns] or None
 
 
 def unreadable(name: str, what: str, why: str) -> SubjectError:

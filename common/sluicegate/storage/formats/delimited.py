@@ -9,7 +9,14 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from sluicegate.errors import MissingExtraError, SubjectError
-from sluicegate.storage.formats.base import CONTENT, HEADER, Limits, check_ordinals, unreadable
+from sluicegate.storage.formats.base import (
+    CONTENT,
+    HEADER,
+    Limits,
+    check_ordinals,
+    chosen,
+    unreadable,
+)
 from sluicegate.storage.formats.column_types import MIXED, join_csv_types
 
 if TYPE_CHECKING:
@@ -51,7 +58,14 @@ class Delimited:
         self.delimiter = delimiter
         self.suffixes = suffixes
 
-    def read(self, source: IO[bytes], *, name: str, limits: Limits) -> pandas.DataFrame:
+    def read(
+        self,
+        source: IO[bytes],
+        *,
+        name: str,
+        limits: Limits,
+        columns: Collection[str] | None = None,
+    ) -> pandas.DataFrame:
         """Parse with pandas; the record count must match our own; see :class:`Format`."""
         try:
             import pandas as pd
@@ -61,7 +75,12 @@ class Delimited:
         source.seek(0)
         try:
             frame = pd.read_csv(
-                source, sep=self.delimiter, encoding="utf-8", low_memory=False, index_col=False
+                source,
+                sep=self.delimiter,
+                encoding="utf-8",
+                low_memory=False,
+                index_col=False,
+                usecols=self._chosen(source, columns),
             )
         except (ValueError, pd.errors.ParserError, OverflowError) as error:
             raise unreadable(name, "delimited text", type(error).__name__) from error
@@ -74,6 +93,16 @@ class Delimited:
         if int(frame.memory_usage(deep=False).sum()) > limits.max_decoded_bytes:
             raise SubjectError(f"{name} decodes to more than {limits.max_decoded_bytes:,} bytes")
         return frame
+
+    def _chosen(self, source: IO[bytes], columns: Collection[str] | None) -> list[str] | None:
+        """Return the columns to read, by the names that pandas gives them."""
+        import pandas as pd
+
+        if columns is None:
+            return None
+        header = pd.read_csv(source, sep=self.delimiter, encoding="utf-8", index_col=False, nrows=0)
+        source.seek(0)
+        return chosen([str(name) for name in header.columns], columns)
 
     def survey(self, source: IO[bytes], *, name: str) -> pa.Schema:
         """Read all rows twice: for their records, and for the types; see :class:`Format`."""

@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from sluicegate.canonical import Json, parse_json
 from sluicegate.errors import MissingExtraError, SubjectError
-from sluicegate.storage.formats.base import CONTENT, Limits, check_ordinals, unreadable
+from sluicegate.storage.formats.base import CONTENT, Limits, check_ordinals, chosen, unreadable
 from sluicegate.storage.formats.column_types import JsonColumn
 
 if TYPE_CHECKING:
@@ -35,7 +35,14 @@ class JsonLines:
 
     suffixes = (".jsonl", ".ndjson")
 
-    def read(self, source: IO[bytes], *, name: str, limits: Limits) -> pandas.DataFrame:
+    def read(
+        self,
+        source: IO[bytes],
+        *,
+        name: str,
+        limits: Limits,
+        columns: Collection[str] | None = None,
+    ) -> pandas.DataFrame:
         """Parse line by line; see :class:`Format`."""
         try:
             import pandas as pd
@@ -55,7 +62,8 @@ class JsonLines:
             raise unreadable(name, "JSON Lines", type(error).__name__) from error
         if len(frame) != len(rows):
             raise unreadable(name, "JSON Lines", "its objects have no members")
-        return frame
+        names = chosen(list(frame.columns), columns)
+        return frame if names is None else frame[names]
 
     def survey(self, source: IO[bytes], *, name: str) -> pa.Schema:
         """Parse all lines for the types of their members; see :class:`Format`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, TypeGuard
 
 from sluicegate.canonical import Json, canonical_json
 from sluicegate.errors import MissingExtraError, SubjectError
@@ -13,13 +13,16 @@ from sluicegate.storage.formats.base import (
     Limits,
     as_schema,
     check_ordinals,
+    chosen,
     decoded_schema,
     unreadable,
 )
+from sluicegate.storage.formats.parquet_frames import stream_frames
 from sluicegate.storage.formats.parquet_stream import open_parquet, stream_rows
 
 if TYPE_CHECKING:
     import pandas
+    import polars as pl
     import pyarrow as pa
 
 __all__ = ["Parquet", "json_values"]
@@ -36,18 +39,28 @@ class Parquet:
 
     suffixes = (".parquet", ".pq")
 
-    def read(self, source: IO[bytes], *, name: str, limits: Limits) -> pandas.DataFrame:
+    def read(
+        self,
+        source: IO[bytes],
+        *,
+        name: str,
+        limits: Limits,
+        columns: Collection[str] | None = None,
+    ) -> pandas.DataFrame:
         """Decode batch by batch under the memory limit; see :class:`Format`."""
         with _failures(name):
             import pyarrow as pa
 
             plain = open_parquet(source)
             schema = plain.schema_arrow
+            if (names := chosen(schema.names, columns)) is not None:
+                schema = pa.schema([schema.field(one) for one in names])
             # One long value in a dictionary, repeated a million times, takes kilobytes on
             # disk: text stays encoded until its decoded length is known.
             file = open_parquet(source, read_dictionary=_text_columns(plain))
             batches, decoded = [], 0
-            for batch in file.iter_batches(batch_size=_BATCH_ROWS):
+            for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=names):
+                batch = batch if names is None else batch.select(names)
                 decoded += _decoded_bytes(batch, schema)
                 if decoded > limits.max_decoded_bytes:
                     raise SubjectError(
@@ -78,6 +91,21 @@ class Parquet:
         with _failures(name):
             for batch in stream_rows(source, columns=columns, rows=rows, name=name):
                 yield as_schema(batch, schema, columns)
+
+    def frames(
+        self,
+        source: IO[bytes],
+        *,
+        name: str,
+        schema: pa.Schema,
+        columns: Sequence[str],
+        rows: int,
+    ) -> Iterator[pl.DataFrame | pa.RecordBatch]:
+        """Decode rows as :meth:`batches` does, by polars where it can: that is faster."""
+        with _failures(name):
+            read = stream_frames(source, schema=schema, columns=columns, rows=rows, name=name)
+            for piece in read:
+                yield as_schema(piece, schema, columns) if _is_arrow(piece) else piece
 
     def split(
         self,
@@ -125,6 +153,12 @@ class Parquet:
                 columns = [json_values(column) for column in batch.columns]
                 for row in zip(*columns, strict=True) if columns else ():
                     yield canonical_json(list(row))
+
+
+def _is_arrow(piece: pl.DataFrame | pa.RecordBatch) -> TypeGuard[pa.RecordBatch]:
+    import pyarrow as pa
+
+    return isinstance(piece, pa.RecordBatch)
 
 
 def json_values(column: Any) -> list[Json]:

@@ -19,7 +19,10 @@ DICTIONARY: Final = 2
 _DATA: Final = (0, 3)
 """``PageType.DATA_PAGE`` and ``DATA_PAGE_V2``."""
 
-_HEADER: Final = 1 << 12
+_INTEGERS: Final = (4, 5, 6)
+"""Types of the compact protocol: i16, i32 and i64."""
+
+_HEADER: Final = 1 << 9
 """Bytes read for a header at first: statistics of long values can make it longer."""
 _LONGEST_HEADER: Final = 8 << 20
 _DEEPEST: Final = 8
@@ -56,6 +59,8 @@ def walk_pages(source: IO[bytes], start: int, size: int) -> Iterator[Page]:
         fields, length = _header(source, start)
         kind, inflated, stored = (_number(fields, at) for at in (1, 2, 3))
         inner = fields.get({0: 5, DICTIONARY: 7, 3: 8}.get(kind, -1), {})
+        if not isinstance(inner, dict):
+            raise ValueError("a page header lacks a structure")  # noqa: TRY004  the bytes are wrong
         values = _number(inner, 1) if inner else 0
         encoding = _number(inner, 4 if kind == 3 else 2) if inner else 0
         if kind in _DATA or kind == DICTIONARY:
@@ -98,17 +103,18 @@ class _Compact:
         if depth > _DEEPEST:
             raise ValueError("a page header is nested too deep")
         fields: dict[int, Any] = {}
-        name = 0
-        while head := self._byte():
-            name = name + (head >> 4) if head >> 4 else _signed(self._varint())
-            fields[name] = self._value(head & 15, depth)
+        data, name = self._data, 0
+        while head := data[self.at]:
+            self.at += 1
+            name = name + (head >> 4) if head >> 4 else self._signed()
+            kind = head & 15
+            fields[name] = self._signed() if kind in _INTEGERS else self._value(kind, depth)
+        self.at += 1
         return fields
 
     def _value(self, kind: int, depth: int) -> Any:
         if kind in (1, 2):
             return kind == 1
-        if kind in (4, 5, 6):
-            return _signed(self._varint())
         if kind == 12:
             return self.struct(depth + 1)
         if kind == 3:
@@ -121,28 +127,25 @@ class _Compact:
             raise ValueError("a page header holds an unknown type")
         return None
 
-    def _byte(self) -> int:
-        value = self._data[self.at]
-        self.at += 1
-        return value
-
     def _skip(self, size: int) -> None:
         self.at += size
         if self.at > len(self._data):
             raise IndexError
 
+    def _signed(self) -> int:
+        """Read a number, and undo the zigzag."""
+        number = self._varint()
+        return (number >> 1) ^ -(number & 1)
+
     def _varint(self) -> int:
-        value = shift = 0
-        while True:
-            byte = self._byte()
-            value |= (byte & 127) << shift
-            if byte < 128:
-                return value
-            shift += 7
+        byte = self._data[self.at]
+        self.at += 1
+        value, shift = byte & 127, 7
+        while byte > 127:
             if shift > 63:
                 raise ValueError("a number in a page header is too long")
-
-
-def _signed(number: int) -> int:
-    """Undo the zigzag."""
-    return (number >> 1) ^ -(number & 1)
+            byte = self._data[self.at]
+            self.at += 1
+            value |= (byte & 127) << shift
+            shift += 7
+        return value

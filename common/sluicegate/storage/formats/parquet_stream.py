@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from sluicegate.storage.formats.base import unreadable
@@ -11,7 +13,7 @@ from sluicegate.storage.formats.parquet_pages import DICTIONARY, Page, walk_page
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["open_parquet", "stream_rows"]
+__all__ = ["Chunks", "Group", "open_parquet", "stream_rows"]
 
 _TEXT_BYTES: Final = 32 << 20
 """Most bytes of variable length in one column of a batch, by the worst case."""
@@ -28,6 +30,9 @@ _INDEXED: Final = (2, 8)
 _ROWS: Final = 1 << 16
 """Rows of a batch that a dictionary must not make larger than :data:`_TEXT_BYTES`."""
 
+_VIEW: Final = 16
+"""Bytes that each text takes beside its own (Arrow columnar format, variable-size views)."""
+
 _THRIFT_STRINGS: Final = 64 << 20
 _THRIFT_CONTAINERS: Final = 1 << 20
 
@@ -39,7 +44,12 @@ _SMALL: Final = 48 << 20
 
 
 def stream_rows(
-    source: IO[bytes], *, columns: Sequence[str], rows: int, name: str
+    source: IO[bytes],
+    *,
+    columns: Sequence[str],
+    rows: int,
+    name: str,
+    chunks: Chunks | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a Parquet file in order, in batches of bounded memory.
 
@@ -48,6 +58,7 @@ def stream_rows(
         columns: top-level columns to read.
         rows: most rows of a batch.
         name: of the file, for messages.
+        chunks: of these columns, if their pages were looked at before.
 
     Raises:
         SubjectError: pages and footer disagree, or a page is too large.
@@ -55,15 +66,15 @@ def stream_rows(
     """
     file = open_parquet(source)
     careful = open_parquet(source, buffer_size=_BUFFER)
-    chunks = _Chunks(source, file, frozenset(columns), name)
+    chunks = chunks or Chunks(source, file, frozenset(columns), name)
     plan: list[tuple[int, bool, list[int]]] = []
-    for group in range(file.metadata.num_row_groups):
-        at_once = min(rows, chunks.rows_at_once(group))
-        small = chunks.stored_bytes(group) <= _SMALL
+    for number, group in enumerate(chunks.groups()):
+        at_once = min(rows, group.rows_at_once)
+        small = group.stored <= _SMALL
         if plan and plan[-1][:2] == (at_once, small):
-            plan[-1][2].append(group)
+            plan[-1][2].append(number)
         else:
-            plan.append((at_once, small, [group]))
+            plan.append((at_once, small, [number]))
     for at_once, small, groups in plan:
         yield from (file if small else careful).iter_batches(
             batch_size=at_once, row_groups=groups, columns=list(columns), use_threads=False
@@ -77,7 +88,7 @@ def open_parquet(
     import pyarrow.parquet as pq
 
     return pq.ParquetFile(
-        source,
+        _native(source),
         read_dictionary=read_dictionary,
         buffer_size=buffer_size,
         thrift_string_size_limit=_THRIFT_STRINGS,
@@ -85,37 +96,82 @@ def open_parquet(
     )
 
 
-class _Chunks:
+def _native(source: IO[bytes]) -> Any:
+    """Return the same bytes as a file that needs no Python to be read.
+
+    Arrow reads ahead in threads of its own. One that still reads through a Python object when
+    the interpreter ends, because somebody stopped half-way, aborts the process.
+    """
+    import pyarrow as pa
+
+    inner = getattr(source, "_file", source)
+    if isinstance(inner, io.BytesIO):
+        return pa.BufferReader(inner.getvalue())
+    try:
+        return pa.OSFile(f"/dev/fd/{source.fileno()}")
+    except (OSError, AttributeError):  # no file of the system, or no such folder
+        return source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """What the pages of a row group say about the chosen columns."""
+
+    rows: int
+    rows_at_once: int
+    """How many can be decoded at once, whatever they hold."""
+    row_bytes: int
+    """A bound of the mean size of a decoded row, by row groups."""
+    largest_page: int
+    """Bytes, inflated."""
+    stored: int
+    """Bytes in the file."""
+
+
+class Chunks:
     """The column chunks of some columns."""
 
     def __init__(self, source: IO[bytes], file: Any, columns: frozenset[str], name: str) -> None:
+        """Take an open file and its columns to be read; pages are looked at when asked."""
         self._source, self._file, self._columns, self._name = source, file, columns, name
         self._encoded: Any = None
+        self._groups: list[Group] = []
 
-    def rows_at_once(self, group: int) -> int:
-        """Return how many rows of a row group can be decoded at once, whatever they hold."""
-        footer, least = self._file.metadata.row_group(group), _TEXT_BYTES
+    def groups(self) -> Sequence[Group]:
+        """Return all row groups, in order.
+
+        Raises:
+            SubjectError: pages and footer disagree, or a page is too large.
+            ValueError: the pages cannot be read.
+        """
+        if not self._groups:
+            self._groups = [self._group(at) for at in range(self._file.metadata.num_row_groups)]
+        return self._groups
+
+    def _group(self, group: int) -> Group:
+        footer = self._file.metadata.row_group(group)
+        least, row, largest, stored = _TEXT_BYTES, 0, 0, 0
         for at in range(footer.num_columns):
             column = self._file.schema.column(at)
             if self._wanted(column.path):
-                each = self._bytes_a_row(footer, at, column, group)
+                pages = self._pages(footer.column(at))
+                each = self._bytes_a_row(footer, pages, column, group)
                 least = min(least, _TEXT_BYTES // max(1, each))
-        return max(1, least)
-
-    def stored_bytes(self, group: int) -> int:
-        """Return the bytes of a row group in the file, of these columns."""
-        footer = self._file.metadata.row_group(group)
-        return sum(
-            footer.column(at).total_compressed_size
-            for at in range(footer.num_columns)
-            if self._wanted(self._file.schema.column(at).path)
+                row += each + (_VIEW if column.physical_type == "BYTE_ARRAY" else 0)
+                largest = max(largest, *(page.size for page in pages), 0)
+                stored += footer.column(at).total_compressed_size
+        return Group(
+            rows=footer.num_rows,
+            rows_at_once=max(1, least),
+            row_bytes=row,
+            largest_page=largest,
+            stored=stored,
         )
 
     def _wanted(self, path: str) -> bool:
         return any(path == name or path.startswith(f"{name}.") for name in self._columns)
 
-    def _bytes_a_row(self, footer: Any, at: int, column: Any, group: int) -> int:
-        pages = self._pages(footer.column(at))
+    def _bytes_a_row(self, footer: Any, pages: Sequence[Page], column: Any, group: int) -> int:
         values = sum(page.values for page in pages if page.kind != DICTIONARY)
         if column.max_repetition_level == 0:
             if values != footer.num_rows:

@@ -90,7 +90,9 @@ def _arrow(frame: Any) -> Any:
         return frame
     library = type(frame).__module__.partition(".")[0]
     if library == "polars":
-        return (frame.collect() if hasattr(frame, "collect") else frame).to_arrow()
+        # The streaming engine has been seen to hang; a frame is taken whole in any case.
+        whole = frame.collect(engine="in-memory") if hasattr(frame, "collect") else frame
+        return whole.to_arrow()
     if library == "pandas":
         return _of_pandas(frame)
     raise SubjectError(

@@ -140,14 +140,20 @@ def _presence(values: pa.Array) -> pa.Array:
     return pc.if_else(values.is_valid(), True, pa.scalar(None, pa.bool_()))  # noqa: FBT003
 
 
-def as_frame(batch: pa.RecordBatch) -> pl.DataFrame:
-    """Return a batch as claims see it: NaN is null, as pandas reads it."""
+def as_frame(batch: pl.DataFrame | pa.RecordBatch) -> pl.DataFrame:
+    """Return rows as claims see them: NaN is null, as pandas reads it."""
+    import polars as pl
+
+    frame = batch if isinstance(batch, pl.DataFrame) else _from_arrow(batch)
+    floats = [name for name, kind in frame.schema.items() if kind.is_float()]
+    nan = [name for name in floats if frame[name].is_nan().any()]
+    return frame.with_columns(pl.col(nan).fill_nan(None)) if nan else frame
+
+
+def _from_arrow(batch: pa.RecordBatch) -> pl.DataFrame:
     import polars as pl
     import pyarrow as pa
 
     arrays = [_readable(column) for column in batch.columns]
     ready = pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
-    frame = pl.DataFrame(pl.from_arrow(ready))
-    floats = [name for name, kind in frame.schema.items() if kind.is_float()]
-    nan = [name for name in floats if frame[name].is_nan().any()]
-    return frame.with_columns(pl.col(nan).fill_nan(None)) if nan else frame
+    return pl.DataFrame(pl.from_arrow(ready))

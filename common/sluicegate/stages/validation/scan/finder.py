@@ -88,7 +88,7 @@ def find_rows(
     names = {name for one in search.values() for name in one.names}
     known = names & set(reader.schema.names)
     if search:
-        for batch in reader.batches(columns=known, rows=batch_rows):
+        for batch in reader.frames(columns=known, rows=batch_rows):
             frame = as_frame(batch.data)
             for index, marked in _marks(frame, search).items():
                 search[index].take(frame, marked, batch.start)
@@ -128,7 +128,9 @@ def _marks(frame: pl.DataFrame, search: Mapping[int, _Search]) -> dict[int, pl.S
     }
     marked: dict[int, pl.Series] = {}
     try:
-        selected = frame.lazy().select(**expressions).collect() if expressions else None
+        selected = (
+            frame.lazy().select(**expressions).collect(engine="in-memory") if expressions else None
+        )
         if selected is not None and selected.height == frame.height:
             marked = {int(column.name): column for column in selected}
     except problems:
@@ -144,7 +146,11 @@ def _marks(frame: pl.DataFrame, search: Mapping[int, _Search]) -> dict[int, pl.S
 
 
 def _mark(frame: pl.DataFrame, marks: pl.Expr | RowFinder) -> pl.Series:
-    found = marks(frame) if callable(marks) else frame.lazy().select(marks).collect().to_series()
+    found = (
+        marks(frame)
+        if callable(marks)
+        else frame.lazy().select(marks).collect(engine="in-memory").to_series()
+    )
     if len(found) != frame.height:
         raise ValueError("not one mark for each row")
     return found

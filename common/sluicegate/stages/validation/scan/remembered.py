@@ -54,7 +54,7 @@ class Remembered:
         if not some:
             return
         try:
-            marked = frame.lazy().select(**some).collect()
+            marked = frame.lazy().select(**some).collect(engine="in-memory")
         except failures():
             self._rows, self._counts = {}, {}  # the second pass finds out what is wrong
             return

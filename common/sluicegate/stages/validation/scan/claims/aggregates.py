@@ -264,6 +264,7 @@ def _aggregate(
         },
         judge=judge,
         infinite=rows.mask(values.is_infinite()) if floats else None,
+        own=lambda found: "moments" in found and bool(found["moments"].beyond_floats),
     )
 
 

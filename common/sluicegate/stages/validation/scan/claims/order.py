@@ -15,7 +15,7 @@ from sluicegate.stages.validation.scan.base import (
     Unclaimed,
 )
 from sluicegate.stages.validation.scan.claims.ranges import is_large, magnitude
-from sluicegate.stages.validation.scan.claims.rules import EachValue, column_of
+from sluicegate.stages.validation.scan.claims.rules import EachValue, column_of, width
 from sluicegate.stages.validation.scan.measures import Count, OutOfOrder, Present, Total
 from sluicegate.stages.validation.suites.model import Expectation
 
@@ -44,6 +44,8 @@ def _ordered(
     strictly = expectation.kwargs.get("strictly") or False
     if column.kind not in (Kind.INTEGER, Kind.FLOAT64, Kind.FLOAT32, Kind.DATETIME):
         raise Unclaimed(f"the order of values of type {column.arrow}")
+    if column.kind == Kind.INTEGER and width(column)[0] == 0:
+        raise Unclaimed("differences of unsigned integers, which wrap around")
     if not isinstance(strictly, bool):
         raise Unclaimed("strictly is not true or false")
     values = pl.col(column.name)

@@ -1,7 +1,8 @@
 """Values far from the others: by z-score, or by distance from the quartiles.
 
 The window is computed exactly, and pandas computes it in floats: a value so near to its edge
-that the two might differ is left to Great Expectations.
+that the two might differ is left to Great Expectations. Where pandas' squares overflow, the
+scan's answer is its own.
 
 Source: Tukey, "Exploratory Data Analysis", 1977, for the fences.
 """
@@ -43,7 +44,11 @@ def z_scores(expectation: Expectation, columns: Mapping[str, Column], rows: Rows
         mean = float(found.finite / found.count)
         low = mean - level * spread if both else -_ENDLESS
         return Window(
-            low=low, high=mean + level * spread, strict=True, margin=_margin(found, level, spread)
+            low=low,
+            high=mean + level * spread,
+            strict=True,
+            margin=_margin(found, level, spread),
+            beyond_floats=found.beyond_floats,
         )
 
     return _claim(expectation, columns, rows, window, quartiles=False)
@@ -68,6 +73,7 @@ def outliers(expectation: Expectation, columns: Mapping[str, Column], rows: Rows
             high=mean + times * spread,
             strict=True,
             margin=_margin(found, times, spread),
+            beyond_floats=found.beyond_floats,
         )
 
     def fences(found: Any) -> Window | None:
@@ -159,6 +165,7 @@ def _claim(
         marks=marks,
         guard=guard,
         counted=lambda found: int(found["outlying"].outside),
+        own=lambda found: bool(edges := found["outlying"].window) and edges.beyond_floats,
     )
 
 

@@ -5,10 +5,10 @@ A match that owes itself to a final line feed, which Python's ``$`` ignores, is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from operator import and_, or_
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sluicegate.stages.validation.scan.base import Claim, Column, Kind, Measure, Rows, Unclaimed
 from sluicegate.stages.validation.scan.claims.lengths import as_text
@@ -16,6 +16,9 @@ from sluicegate.stages.validation.scan.claims.regular import Translated, transla
 from sluicegate.stages.validation.scan.claims.rules import Guard, column_of, each_value
 from sluicegate.stages.validation.scan.measures import Count
 from sluicegate.stages.validation.suites.model import Expectation
+
+if TYPE_CHECKING:
+    import polars as pl
 
 __all__ = ["match", "match_list", "not_match", "not_match_list"]
 

@@ -77,12 +77,21 @@ def pair_in_set(expectation: Expectation, columns: Mapping[str, Column], rows: R
     wanted = expectation.kwargs.get("value_pairs_set")
     if not isinstance(wanted, list) or not wanted or len(wanted) > _MOST_PAIRS:
         raise Unclaimed("no list of some pairs")
+    if any(not isinstance(one, list) or len(one) != 2 for one in wanted):
+        raise Unclaimed("a pair that is none")
+    if any(len({_kind(one) for one in side}) > 1 for side in zip(*wanted, strict=True)):
+        raise Unclaimed("pairs whose members are of several kinds")
     met = _never(pair[0])
     for one in wanted:
-        if not isinstance(one, list) or len(one) != 2:
-            raise Unclaimed("a pair that is none")
         met = met | (_equals(pair[0], one[0]) & _equals(pair[1], one[1]))
     return _records(expectation, pair, rows, met)
+
+
+def _kind(member: Any) -> str:
+    """Return what a member of a set is; null is left to GX, which turns it into other things."""
+    if member is None:
+        raise Unclaimed("null among the members of pairs")
+    return "number" if number(member) else type(member).__name__
 
 
 def all_equal(expectation: Expectation, columns: Mapping[str, Column], rows: Rows) -> Claim:
@@ -206,8 +215,6 @@ def _equals(column: Column, wanted: Any) -> pl.Expr:
     import polars as pl
 
     values = pl.col(column.name)
-    if wanted is None:
-        return values.is_null()
     if not isinstance(wanted, str | bool) and not number(wanted):
         raise Unclaimed("members that are not texts or numbers")
     if column.kind == Kind.TEXT:

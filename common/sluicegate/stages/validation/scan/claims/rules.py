@@ -78,6 +78,10 @@ def never(_found: Mapping[str, Any]) -> None:
     """Guard nothing."""
 
 
+def _never_own(_found: Mapping[str, Any]) -> bool:
+    return False
+
+
 def column_of(
     expectation: Expectation, columns: Mapping[str, Column], key: str = "column"
 ) -> Column:
@@ -288,6 +292,8 @@ class EachValue:
     problem: Callable[[int], str] | None = None
     skips: bool = True
     """Whether rows that are not judged are the missing ones."""
+    own: Callable[[Mapping[str, Any]], bool] = _never_own
+    """Whether Great Expectations could not have concluded the same."""
 
     def conclude(self, found: Mapping[str, Any]) -> Answer:
         """See :class:`~sluicegate.stages.validation.scan.base.Claim`."""
@@ -297,7 +303,7 @@ class EachValue:
         self.guard(found)
         present, unexpected = found["present"], self.counted(found)
         answer = Answer(
-            engine=SCAN,
+            engine=OWN if self.own(found) else SCAN,
             success=self._enough(present, unexpected),
             elements=total,
             missing=total - present if self.skips else None,
@@ -377,7 +383,7 @@ def each_value(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Whole:
-    """A claim about a column as a whole, or the table: no values are counted as unexpected.
+    """A claim about a column as a whole, or the table: no rows are counted as unexpected.
 
     Measures: ``total`` rows; ``present`` values for one column; ``infinite`` ones where they
     make arithmetic meaningless.
@@ -391,6 +397,10 @@ class Whole:
     """Marks the rows with infinite values."""
     empty: Sequence[str] = field(default=("present",))
     """Measures that are all 0 if there is no value to examine; none if that is an answer."""
+    different: Callable[[Mapping[str, Any]], int] | None = None
+    """Counts different values that are not as expected, where there are such."""
+    own: Callable[[Mapping[str, Any]], bool] = _never_own
+    """Whether Great Expectations could not have concluded the same."""
 
     def conclude(self, found: Mapping[str, Any]) -> Answer:
         """See :class:`~sluicegate.stages.validation.scan.base.Claim`."""
@@ -399,10 +409,11 @@ class Whole:
             return Answer.unknown(NO_ROWS)
         success, observed = self.judge(found)
         answer = Answer(
-            engine=SCAN,
+            engine=OWN if self.own(found) else SCAN,
             success=success,
             elements=total,
             missing=total - found["present"] if "present" in self.measures else None,
+            unexpected=None if self.different is None else self.different(found),
             observed=_scalar(observed),
         )
         about_values = self.empty and self.expectation.type not in _ABOUT_NULLS

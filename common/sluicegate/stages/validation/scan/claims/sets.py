@@ -23,7 +23,7 @@ from sluicegate.stages.validation.scan.claims.rules import (
     number,
     width,
 )
-from sluicegate.stages.validation.scan.measures import Count, Distinct, Present, Total
+from sluicegate.stages.validation.scan.measures import Distinct, Present, Total
 from sluicegate.stages.validation.suites.model import Expectation
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ __all__ = [
 
 _MOST_DIFFERENT: Final = 10_000
 """Different values of which the most common one is looked for; beyond it, GX looks."""
+
+_MOST_OUTSIDE: Final = 10_000
+"""Different values outside of a set that are counted; of more, GX says how many there are."""
 
 _FEW: Final = 8
 """Texts that are compared one by one: up to here that is faster than looking them up."""
@@ -75,12 +78,13 @@ def distinct_in_set(expectation: Expectation, columns: Mapping[str, Column], row
 
     def judge(found: Mapping[str, Any]) -> tuple[bool, Any]:
         guard(found)
-        return found["outside"] == 0, None
+        return not _different(found), None
 
     return Whole(
         expectation=expectation,
         measures=extra | _outside(column, members, rows),
         judge=judge,
+        different=_different,
     )
 
 
@@ -93,12 +97,13 @@ def distinct_equal_set(
     def judge(found: Mapping[str, Any]) -> tuple[bool, Any]:
         guard(found)
         lacking = _lacking(expectation, found["members"].counts())
-        return found["outside"] == 0 and not lacking, None
+        return not _different(found) and not lacking, None
 
     return Whole(
         expectation=expectation,
         measures=extra | _outside(column, members, rows) | _inside(column, members, rows),
         judge=judge,
+        different=_different,
     )
 
 
@@ -220,7 +225,7 @@ def _is_member(column: Column, members: list[Any]) -> pl.Expr:
     if not members:
         return values.is_null() & values.is_not_null()
     if column.kind == Kind.TEXT and len(set(members)) <= _FEW:
-        return reduce(or_, (values == one for one in dict.fromkeys(members)))
+        return pl.any_horizontal([values == one for one in dict.fromkeys(members)])
     if column.kind == Kind.TEXT:
         return values.is_in(pl.Series(members, dtype=pl.String).implode())
     if column.kind == Kind.INTEGER:
@@ -232,12 +237,19 @@ def _is_member(column: Column, members: list[Any]) -> pl.Expr:
 def _outside(column: Column, members: list[Any], rows: Rows) -> dict[str, Measure]:
     import polars as pl
 
-    present = pl.col(column.name).is_not_null()
+    mask = pl.col(column.name).is_not_null() & ~_is_member(column, members)
     return {
         "total": Total(rows),
         "present": Present(column.name, rows),
-        "outside": Count(present & ~_is_member(column, members), rows),
+        "outside": Distinct((column.name,), _MOST_OUTSIDE, mask, rows),
     }
+
+
+def _different(found: Mapping[str, Any]) -> int:
+    """Return how many different values are outside of the set."""
+    if found["outside"].overflow:
+        raise Unclaimed("too many different values outside of the set to count them")
+    return len(found["outside"])
 
 
 def _inside(column: Column, members: list[Any], rows: Rows) -> dict[str, Measure]:

@@ -10,10 +10,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from sluicegate.stages.validation.scan.base import Claim, Column, Kind, Rows, Unclaimed
+from sluicegate.stages.validation.answers import SCAN, Answer
+from sluicegate.stages.validation.scan.base import (
+    Claim,
+    Column,
+    Kind,
+    Measure,
+    RowFinder,
+    Rows,
+    Unclaimed,
+)
 from sluicegate.stages.validation.scan.claims.rules import EachValue, column_of
 from sluicegate.stages.validation.scan.claims.schemas import compiled
 from sluicegate.stages.validation.scan.measures import Present, Total
@@ -95,7 +105,32 @@ def json_parseable(expectation: Expectation, columns: Mapping[str, Column], rows
 def json_schema(expectation: Expectation, columns: Mapping[str, Column], rows: Rows) -> Claim:
     """Plan ``expect_column_values_to_match_json_schema``."""
     valid = compiled(expectation.kwargs.get("json_schema"))
-    return _parsing(expectation, columns, rows, valid, "")
+    broken = (json.JSONDecodeError,)
+    return _Readable(_parsing(expectation, columns, rows, valid, "", broken))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Readable:
+    """A claim about texts, of which one that cannot be read leaves all without an answer."""
+
+    inner: EachValue
+
+    @property
+    def expectation(self) -> Expectation:
+        return self.inner.expectation
+
+    @property
+    def measures(self) -> Mapping[str, Measure]:
+        return self.inner.measures
+
+    def conclude(self, found: Mapping[str, Any]) -> Answer:
+        if isinstance(found["unexpected"], str):
+            said = f"Great Expectations could not tell: {found['unexpected']}"
+            return Answer.unknown(said, engine=SCAN)
+        return self.inner.conclude(found)
+
+    def failing(self, found: Mapping[str, Any]) -> pl.Expr | RowFinder | None:
+        return self.inner.failing(found)
 
 
 def _parsing(
@@ -104,7 +139,8 @@ def _parsing(
     rows: Rows,
     function: Callable[[str], bool],
     plain: str,
-) -> Claim:
+    unreadable: tuple[type[Exception], ...] = (),
+) -> EachValue:
     """Return the claim that a function is true of each present text.
 
     Args:
@@ -113,11 +149,12 @@ def _parsing(
         rows: of which rows.
         function: the parser; raises where GX would fail as a whole.
         plain: pattern of texts that it takes for certain, or nothing.
+        unreadable: what it raises for texts that leave the expectation without an answer.
     """
     column = column_of(expectation, columns)
     if column.kind != Kind.TEXT:
         raise Unclaimed(f"parsing values of type {column.arrow}")
-    measure = Suspects(column.name, _vouching(column, plain), function, rows)
+    measure = Suspects(column.name, _vouching(column, plain), function, unreadable, rows)
 
     def find(frame: pl.DataFrame) -> pl.Series:
         return suspects_mask(measure, frame)

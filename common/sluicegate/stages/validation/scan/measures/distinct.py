@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sluicegate.stages.validation.scan.base import Rows, State
 from sluicegate.stages.validation.scan.measures.keys import key_of
+from sluicegate.stages.validation.scan.measures.parted_rows import compact
 
 if TYPE_CHECKING:
     import polars as pl
@@ -73,7 +74,7 @@ class _Collecting:
         if merged.height > self.measure.most or merged.estimated_size() > _MOST_BYTES:
             self.overflow, self.parts = True, []
         else:
-            self.parts = [merged]
+            self.parts = [compact(merged)]
 
     def finish(self) -> DistinctFound:
         if self.parts:
@@ -111,7 +112,7 @@ class Distinct:
         lazy = frame.lazy()
         for mask in (self.rows.condition, self.mask):
             lazy = lazy if mask is None else lazy.filter(mask)
-        return lazy.select(pl.col(list(self.columns))).collect()
+        return lazy.select(pl.col(list(self.columns))).collect(engine="in-memory")
 
     def start(self) -> State:
         """See :class:`~sluicegate.stages.validation.scan.base.Measure`."""

@@ -17,7 +17,7 @@ from sluicegate.stages.validation.answers import MOST_ROWS
 from sluicegate.stages.validation.scan.base import Rows, State
 from sluicegate.stages.validation.scan.measures.keys import key_of
 from sluicegate.stages.validation.scan.measures.order import numbers_of
-from sluicegate.stages.validation.scan.measures.parted_rows import PartedRows
+from sluicegate.stages.validation.scan.measures.parted_rows import PartedRows, compact
 from sluicegate.stages.validation.scan.measures.sorted_runs import SortedRuns
 
 if TYPE_CHECKING:
@@ -53,13 +53,24 @@ class DuplicatesFound:
         if self.repeated is None:
             return pl.repeat(False, frame.height, eager=True)  # noqa: FBT003
         asked = _wanted(self.mask, self.condition)
+        if len(self.columns) == 1 and _is_plain(self.repeated.dtypes[0]):
+            values = normal_columns(self.columns, frame.schema)[0]
+            repeats = values.is_in(self.repeated.to_series().implode(), nulls_equal=True)
+            return frame.lazy().select(repeats & asked).collect(engine="in-memory").to_series()
         chosen = frame.lazy().select(*normal_columns(self.columns, frame.schema), asked)
         known = self.repeated.lazy().with_columns(pl.lit(True).alias("__known__"))  # noqa: FBT003
         joined = chosen.join(
             known, on=list(self.columns), how="left", nulls_equal=True, maintain_order="left"
         )
         wanted = pl.col("__known__").fill_null(False) & pl.col("__wanted__")  # noqa: FBT003
-        return joined.select(wanted).collect().to_series()
+        return joined.select(wanted).collect(engine="in-memory").to_series()
+
+
+def _is_plain(kind: pl.DataType) -> bool:
+    """Whether values are looked up by ``is_in``, which takes a tenth of a join's time."""
+    import polars as pl
+
+    return bool(kind.is_numeric() or kind.is_temporal() or kind in (pl.String, pl.Boolean))
 
 
 def normal_columns(columns: Sequence[str], schema: Mapping[str, pl.DataType]) -> list[pl.Expr]:
@@ -93,7 +104,7 @@ class _Looking:
         if self.runs is not None:
             self.runs.add(numbers_of(rows.to_series()))
         elif self.parted is not None:
-            self.parted.add(rows)
+            self.parted.add(rows if rows.height == frame.height else compact(rows))
 
     def _choose(self, rows: pl.DataFrame) -> None:
         kind = rows.dtypes[0]
@@ -192,7 +203,7 @@ class Duplicated:
         lazy = frame.lazy()
         for mask in (self.rows.condition, self.mask):
             lazy = lazy if mask is None else lazy.filter(mask)
-        return lazy.select(normal_columns(self.columns, frame.schema)).collect()
+        return lazy.select(normal_columns(self.columns, frame.schema)).collect(engine="in-memory")
 
     def start(self) -> State:
         """See :class:`~sluicegate.stages.validation.scan.base.Measure`."""

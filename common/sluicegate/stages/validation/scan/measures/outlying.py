@@ -30,6 +30,8 @@ class Window:
     """Values on a bound are outside."""
     margin: float
     """Values so near to a bound cannot be judged."""
+    beyond_floats: bool = False
+    """Arithmetic in floats would have come to another window."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Final
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["PartedRows"]
+__all__ = ["PartedRows", "compact"]
 
 _MEMORY: Final = 48 << 20
 """Bytes of rows that wait in memory, and that one part may have when it is examined."""
@@ -172,6 +172,21 @@ class PartedRows:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def compact(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the same rows without the texts of others: few rows otherwise hold all of a batch.
+
+    Texts that are chosen from a series are views of its memory.
+    """
+    import polars as pl
+
+    texts = [one.name for one in rows if one.dtype in (pl.String, pl.Binary)]
+    oldest = pl.CompatLevel.oldest()
+    own = [
+        pl.Series(name, pl.from_arrow(rows[name].to_arrow(compat_level=oldest))) for name in texts
+    ]
+    return rows.with_columns(own) if own else rows
 
 
 def _write(file: IO[bytes], rows: pl.DataFrame) -> tuple[int, int]:

@@ -36,6 +36,13 @@ _EXACT: Final = 1 << 53
 """Integers up to here are floats without loss (IEEE 754, binary64)."""
 
 
+_OVERFLOWING: Final = 1 << 1023
+"""From here on a sum of squares may be infinite as a float (IEEE 754, binary64)."""
+
+_VANISHING: Final = Fraction(1, 1 << 900)
+"""Below it squares lose bits, and below 2**-1074 become 0 (IEEE 754, binary64)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SumFound:
     """An exact sum of the present values."""
@@ -84,6 +91,15 @@ class MomentsFound(SumFound):
         if self.count <= ddof or self.infinities:
             return None
         return (self.squares - self.finite**2 / self.count) / (self.count - ddof)
+
+    @property
+    def beyond_floats(self) -> bool:
+        """Whether squares of these values leave the range of floats.
+
+        Arithmetic in floats then comes to an infinite spread, or to none, and not to this one.
+        """
+        spread = self.squares - self.finite**2 / self.count if self.count else Fraction(0)
+        return self.squares >= _OVERFLOWING or 0 < spread < _VANISHING
 
     def stdev(self, ddof: int = 1) -> float | None:
         """Return the standard deviation, rounded once; None as :meth:`variance`."""

@@ -19,15 +19,20 @@ __all__ = ["Suspects", "suspects_mask"]
 @dataclass(slots=True)
 class _Judging:
     function: Callable[[str], bool]
+    unreadable: tuple[type[Exception], ...]
     known: dict[str, bool] = field(default_factory=dict)
-    total: int = 0
+    total: int | str = 0
 
     def add(self, values: Sequence[Any], _frame: pl.DataFrame) -> None:
         texts: pl.Series = values[0]
-        if len(texts):
+        if isinstance(self.total, str) or not len(texts):
+            return
+        try:
             self.total += int((~python_mask(texts, self.function, self.known)).sum())
+        except self.unreadable as error:
+            self.total = type(error).__name__
 
-    def finish(self) -> int:
+    def finish(self) -> int | str:
         return self.total
 
 
@@ -35,7 +40,8 @@ class _Judging:
 class Suspects:
     """How many present texts are not as expected: neither vouched for, nor found good.
 
-    The function is called once for each different text that no expression vouches for.
+    The function is called once for each different text that no expression vouches for. Where it
+    cannot read one, the name of its exception is what was measured.
     """
 
     column: str
@@ -43,6 +49,8 @@ class Suspects:
     """True for texts that are certainly as expected; null counts as false."""
     function: Callable[[str], bool]
     """Whether a text is as expected."""
+    unreadable: tuple[type[Exception], ...] = ()
+    """What the function raises for texts that it cannot read."""
     rows: Rows = field(default_factory=Rows)
 
     @property
@@ -59,7 +67,7 @@ class Suspects:
 
     def start(self) -> State:
         """See :class:`~sluicegate.stages.validation.scan.base.Measure`."""
-        return _Judging(self.function)
+        return _Judging(self.function, self.unreadable)
 
 
 def suspects_mask(measure: Suspects, frame: pl.DataFrame) -> pl.Series:
