@@ -13,6 +13,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,23 @@ from hypothesis import strategies as st
 
 from sluicegate.errors import ConfigurationError, StageError
 from sluicegate.model import Severity
+from sluicegate.stages.base import Context, configuration_files
+from sluicegate.stages.validation import ValidateDataset, stage
 from sluicegate.stages.validation.answers import GX, MOST_ROWS, Answer
 from sluicegate.stages.validation.gx import child
 from sluicegate.stages.validation.gx.child import ChildLimits, GxChild
 from sluicegate.stages.validation.gx.engine import GxEngine
 from sluicegate.stages.validation.gx.frames import read_frame, write_frame
 from sluicegate.stages.validation.gx.wire import decode_answer, encode_answer
+from sluicegate.stages.validation.suites.conditions import Nullity
 from sluicegate.stages.validation.suites.model import Expectation, Suite
+from sluicegate.storage.snapshot import take_snapshot
+from sluicegate.storage.uri import SubjectUri
+from tests.core.validation_cases import ask as expectation
+from tests.core.validation_cases import checks, compare, outcomes, rows_of, suite_json
 
 PLUGIN = "tests.core.gx_plugin"
+ONE, OTHER = Nullity("n", is_null=False), Nullity("s", is_null=False)
 MISBEHAVE = "expect_column_values_to_misbehave"
 
 
@@ -86,7 +95,9 @@ def sent(frame: pd.DataFrame) -> pd.DataFrame:
     out = io.BytesIO()
     write_frame(frame, out)
     out.seek(0)
-    return read_frame(out)
+    back, masks = read_frame(out)
+    assert masks == ()
+    return back
 
 
 @pytest.mark.parametrize("name", FRAME)
@@ -107,6 +118,18 @@ def test_a_whole_frame_is_the_same_and_names_may_be_anything() -> None:
     frame = pd.DataFrame(FRAME | {"": [1, 2, 3], "0": [4, 5, 6], "__index__": [7, 8, 9]})
     pd.testing.assert_frame_equal(sent(frame), frame)
     assert sent(frame.iloc[:0]).shape == (0, len(frame.columns))
+
+
+@pytest.mark.parametrize("columns", [["int", "mixed"], []])
+def test_masks_travel_beside_the_rows(columns: list[str]) -> None:
+    frame, out = pd.DataFrame(FRAME)[columns], io.BytesIO()
+    masks = [np.array([True, False, True]), np.array([False] * 3)]
+    write_frame(frame, out, masks)
+    out.seek(0)
+    back, given = read_frame(out)
+    pd.testing.assert_frame_equal(back, frame, check_column_type=False)
+    assert [mask.tolist() for mask in given] == [mask.tolist() for mask in masks]
+    assert all(mask.dtype == bool for mask in given)
 
 
 CELLS = st.recursive(
@@ -246,7 +269,21 @@ def test_no_expectation_needs_no_child(monkeypatch: pytest.MonkeyPatch) -> None:
     assert GxChild().answer(pd.DataFrame({"n": [1]}), []) == {}
 
 
+def test_a_condition_without_its_rows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "_BOOT", "1 / 0")
+    asked = [replace(ask(misbehave("a"))[0], condition=ONE)]
+    with pytest.raises(ValueError, match="row condition"):
+        GxChild().answer(pd.DataFrame({"n": [1]}), asked, selected={OTHER: np.array([True])})
+
+
 # ---------------------------------------------------------------- the real child
+
+QUANTILES = "expect_column_quantile_values_to_be_between"
+
+
+def quantile(share: float, value: float) -> tuple[str, dict[str, Any]]:
+    ranges = {"quantiles": [share], "value_ranges": [[value, value]]}
+    return QUANTILES, {"column": "n", "quantile_ranges": ranges}
 
 
 @pytest.fixture(scope="module")
@@ -287,14 +324,27 @@ def outcome(
         "read null": misbehave("read null"),
         "sleep": misbehave("sleep"),
         "last": ("expect_table_row_count_to_equal", {"value": 3}),
+        "low": quantile(0.0, 1),
+        "high": quantile(1.0, 3),
+        "one": ("expect_column_values_to_be_between", {"column": "n", "max_value": 0}),
+        "abort of one": misbehave("abort"),
+        "other": ("expect_column_values_to_be_between", {"column": "n", "max_value": 0}),
+        "one again": ("expect_table_row_count_to_equal", {"value": 2}),
     }
+    conditions = {"one": ONE, "abort of one": ONE, "other": OTHER, "one again": ONE}
+    selected = {OTHER: np.array([False, True, False]), ONE: np.array([True, False, True])}
+    expectations = [
+        replace(one, condition=conditions.get(name))
+        for name, one in zip(questions, ask(*questions.values()), strict=True)
+    ]
     frame = pd.DataFrame(
         {"n": [1, 2, 3], "s": ["a" * 40 + "!", "b\n", "aa"], "j": ["{}"] * 3}, index=[10, 20, 30]
     )
     limits = ChildLimits(question_cpu_seconds=1, question_seconds=10, memory_bytes=1 << 30)
     os.environ["SLUICEGATE_KEY_PASSWORD"] = "geheim"
     try:
-        answers = GxChild(plugins=(PLUGIN,), limits=limits).answer(frame, ask(*questions.values()))
+        gx = GxChild(plugins=(PLUGIN,), limits=limits)
+        answers = gx.answer(frame, expectations, selected=selected)
     finally:
         del os.environ["SLUICEGATE_KEY_PASSWORD"]
     return dict(zip(questions, (answers[at] for at in sorted(answers)), strict=True)), folder
@@ -312,6 +362,7 @@ def outcome(
         ("unpickle", "PermissionError"),
         ("memory", "MemoryError"),
         ("abort", "SIGABRT"),
+        ("abort of one", "SIGABRT"),
         ("exit", "ended by itself"),
         ("read null", "SIGSEGV"),
         ("sleep", "more than 10 seconds"),
@@ -329,7 +380,8 @@ def test_what_goes_wrong_is_one_expectation_that_is_unknown(
 @pytest.mark.parametrize(
     ("name", "success"),
     [("first", False), ("after redos", True), ("schema", True), ("print", True),
-     ("environment", True), ("last", True)],
+     ("environment", True), ("last", True), ("low", True), ("high", True), ("one", False),
+     ("other", False), ("one again", True)],
 )  # fmt: skip
 def test_the_others_are_answered(outcome: Any, name: str, success: bool) -> None:
     assert outcome[0][name].success is success
@@ -341,9 +393,65 @@ def test_rows_keep_their_positions_and_nothing_got_out(
     answers, folder = outcome
     assert answers["first"].positions == {30}
     assert answers["first"].unexpected == 1
+    assert answers["one"].positions == {10, 30}
+    assert answers["one"].elements == 2
+    assert answers["other"].positions == {20}
     assert [path.name for path in folder.iterdir()] == ["schema.json"]
     with pytest.raises(TimeoutError):
         listener.accept()
+
+
+def test_quantiles_of_one_column_are_not_mixed_up_in_process() -> None:
+    asked = ask(quantile(0.0, 1), quantile(1.0, 3), quantile(1.0, 1))
+    engine = GxEngine(Suite(name="s", expectations=tuple(asked)))
+    answers = engine.answer(pd.DataFrame({"n": [1, 2, 3]}), asked)
+    assert [answers[at].success for at in range(3)] == [True, True, False]
+
+
+def test_many_conditions_take_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started, read = [], []
+    start, table = child._started, stage.read_table
+    monkeypatch.setattr(child, "_started", lambda task: started.append(task) or start(task))
+
+    def noted(snapshot: Any, **options: Any) -> Any:
+        read.append(found := table(snapshot, **options))
+        return found
+
+    monkeypatch.setattr(stage, "read_table", noted)
+    path, suite = tmp_path / "data.parquet", tmp_path / "suite.json"
+    pd.DataFrame({"n": range(100), "m": range(100), "unused": ["x"] * 100}).to_parquet(path)
+    between = "expect_column_values_to_be_between"
+    low = [compare("m", "<", bound) for bound in (1, 2, 3, 4)]
+    none = compare("m", ">", 1000)
+    entries = [expectation(between, column="n", min_value=2, row_condition=one) for one in low]
+    entries.append(expectation(between, column="n", min_value=2, row_condition=none))
+    entries.append(expectation(between, column="absent", min_value=2, row_condition=low[0]))
+    suite.write_bytes(suite_json(*entries))
+    validate = ValidateDataset(suite=suite, engine="gx")
+    report = validate.run(
+        take_snapshot(SubjectUri.parse(str(path))), Context(files=configuration_files(validate))
+    )
+    assert outcomes(report) == ["failed"] * 4 + ["unknown", "failed"]
+    found = [[row for _, row in rows_of(check)] for check in checks(report)]
+    assert found == [[0], [0, 1], [0, 1], [0, 1], [], []]
+    assert [row["element_count"] for row in report.tables["expectations"]][:4] == [1, 2, 3, 4]
+    assert len(started) == 1
+    assert list(read[0].frame.columns) == ["n", "m"]
+
+
+@pytest.mark.parametrize(
+    ("entries", "needed"),
+    [
+        ([("expect_column_values_to_not_be_null", {"column": "a"})], {"a"}),
+        ([("expect_column_pair_values_to_be_equal", {"column_A": "a", "column_B": "b"})], "ab"),
+        ([("expect_compound_columns_to_be_unique", {"column_list": ["a", "b"]})], "ab"),
+        ([("expect_column_to_exist", {"column": "a"})], None),
+        ([("expect_table_column_count_to_equal", {"value": 2})], None),
+        ([("expect_column_values_to_not_be_null", {"column": "a"}), misbehave("x")], None),
+    ],
+)
+def test_only_the_columns_that_can_matter_are_read(entries: Any, needed: Any) -> None:
+    assert stage._needed(ask(*entries)) == (None if needed is None else set(needed))
 
 
 def test_an_unknown_type_a_wrong_argument_and_sql_are_refused_as_in_process() -> None:

@@ -34,10 +34,13 @@ from sluicegate.stages.validation.answers import GX, Answer
 from sluicegate.stages.validation.gx.frames import write_frame
 from sluicegate.stages.validation.gx.questions import Question
 from sluicegate.stages.validation.gx.wire import MOST_LINE, ChildLimits, Task, decode_answer
+from sluicegate.stages.validation.suites.conditions import Condition
 from sluicegate.stages.validation.suites.model import Expectation
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
 __all__ = ["ChildLimits", "GxChild"]
 
@@ -91,15 +94,23 @@ class GxChild:
             MissingExtraError: GX is not installed.
             StageError: the child did not say.
         """
-        for _ in self._run(expectations, None):
+        for _ in self._run([Question.of(one) for one in expectations], None):
             pass
 
-    def answer(self, frame: pd.DataFrame, expectations: Sequence[Expectation]) -> dict[int, Answer]:
-        """Ask expectations about these rows.
+    def answer(
+        self,
+        frame: pd.DataFrame,
+        expectations: Sequence[Expectation],
+        *,
+        selected: Mapping[Condition, NDArray[np.bool_]] | None = None,
+    ) -> dict[int, Answer]:
+        """Ask expectations about these rows, all of them in one process.
 
         Args:
             frame: the rows; index labels are positions in the whole table.
             expectations: what to ask.
+            selected: what each row condition selects, as one boolean a row. An expectation
+                with a condition needs an entry here.
 
         Returns:
             One answer for each expectation, by its index in the suite.
@@ -107,17 +118,19 @@ class GxChild:
         Raises:
             ConfigurationError: as :meth:`check`.
             MissingExtraError: GX is not installed.
+            ValueError: nobody said what a row condition selects.
             StageError: the child could not be started, or broke the protocol before the first
                 question.
         """
         if not expectations:
             return {}
-        answers: dict[int, Answer] = {one.index: _UNASKED for one in expectations}
+        questions, masks = _questions(expectations, selected or {})
+        answers: dict[int, Answer] = {one.index: _UNASKED for one in questions}
         why = "the process of Great Expectations ended early"
         with tempfile.TemporaryFile() as rows:
-            write_frame(frame, rows)
+            write_frame(frame, rows, masks)
             rows.flush()
-            for message in self._run(expectations, rows):
+            for message in self._run(questions, rows):
                 index = message.get("answer", message.get("lost"))
                 if type(index) is int and answers.get(index) is _UNASKED:
                     answers[index] = _said(message)
@@ -129,11 +142,11 @@ class GxChild:
         }
 
     def _run(
-        self, expectations: Sequence[Expectation], rows: IO[bytes] | None
+        self, questions: Sequence[Question], rows: IO[bytes] | None
     ) -> Iterator[dict[str, Any]]:
         """Yield what the child says, after it is ready."""
         task = Task(
-            questions=tuple(Question.of(one) for one in expectations),
+            questions=tuple(questions),
             plugins=self.plugins,
             limits=self.limits,
             frame=None if rows is None else rows.fileno(),
@@ -150,6 +163,25 @@ class GxChild:
                     next_step="run `python -c 'import great_expectations'` where the gate runs",
                 )
             yield from messages
+
+
+def _questions(
+    expectations: Sequence[Expectation], selected: Mapping[Condition, NDArray[np.bool_]]
+) -> tuple[list[Question], list[NDArray[np.bool_]]]:
+    """Return the questions, those about the same rows in a row, and a mask for such rows."""
+    groups: dict[Condition | None, list[Expectation]] = {None: []}
+    for one in expectations:
+        if one.condition is not None and one.condition not in selected:
+            raise ValueError(f"{one.where}: what its row condition selects is not known")
+        groups.setdefault(one.condition, []).append(one)
+    conditions = [condition for condition in groups if condition is not None]
+    numbers = {None: None} | {condition: at for at, condition in enumerate(conditions)}
+    questions = [
+        Question.of(one, mask=numbers[condition])
+        for condition, asked in groups.items()
+        for one in asked
+    ]
+    return questions, [selected[condition] for condition in conditions]
 
 
 def _lost(why: str) -> Answer:

@@ -16,7 +16,7 @@ from sluicegate.stages.validation.suites.model import Expectation, Suite
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["GxEngine", "pandas_batch", "put"]
+__all__ = ["GxEngine", "pandas_batches", "put"]
 
 
 class GxEngine:
@@ -54,10 +54,10 @@ class GxEngine:
         Raises:
             StageError: GX failed as a whole, or did not answer each one exactly once.
         """
-        questions = [Question.of(one) for one in expectations]
         with alone():
             try:
-                return put(pandas_batch(frame), questions, len(frame))
+                batch = pandas_batches().get_batch({"dataframe": frame})
+                return {one.index: put(batch, Question.of(one), len(frame)) for one in expectations}
             except StageError:
                 raise
             except Exception as error:  # noqa: BLE001  GX raises anything, and quotes cells
@@ -67,8 +67,8 @@ class GxEngine:
                 ) from None
 
 
-def pandas_batch(frame: pd.DataFrame) -> Any:
-    """Return a batch of GX with these rows, in a context of its own; GX hashes all of them."""
+def pandas_batches() -> Any:
+    """Return a batch definition of GX that takes data frames, in a context of its own."""
     import great_expectations as gx
     from great_expectations.data_context.types.base import (
         DataContextConfig,
@@ -84,44 +84,36 @@ def pandas_batch(frame: pd.DataFrame) -> Any:
             analytics_enabled=False,
         ),
     )
-    whole = (
+    return (
         context.data_sources.add_pandas("snapshot")
         .add_dataframe_asset("table")
         .add_batch_definition_whole_dataframe("rows")
     )
-    return whole.get_batch({"dataframe": frame})
 
 
-def put(
-    batch: Any, questions: Sequence[Question], rows: int, *, most_rows: int | None = None
-) -> dict[int, Answer]:
-    """Put questions to a batch of GX; call it inside of :func:`alone`.
+def put(batch: Any, question: Question, rows: int, *, most_rows: int | None = None) -> Answer:
+    """Put a question to a batch of GX; call it inside of :func:`alone`.
+
+    Each in a validation of its own: within one, GX keeps a column's quantiles under the
+    column's name alone, and answers a second list of them with the values of the first.
 
     Args:
         batch: the batch.
-        questions: what to ask, at least one.
+        question: what to ask.
         rows: how many rows the batch has.
-        most_rows: most rows that one answer names; all when None.
-
-    Returns:
-        One answer for each question, by index.
+        most_rows: most rows that the answer names; all when None.
 
     Raises:
-        StageError: GX did not answer each one exactly once.
+        StageError: GX did not answer exactly this question.
     """
     import great_expectations as gx
 
-    # GX groups results by its own order: ids of our own tell which result is whose.
-    asked = {one.key: one for one in questions}
-    suite = gx.ExpectationSuite(name="suite", expectations=[one.entry() for one in questions])
+    # GX drops what it does not know, and goes on: an id of our own tells whose the answer is.
+    suite = gx.ExpectationSuite(name="suite", expectations=[question.entry()])
     results = list(batch.validate(suite, result_format=dict(RESULT_FORMAT)).results)
-    answered = [result.expectation_config.id for result in results]
-    if sorted(answered) != sorted(asked):
+    if [result.expectation_config.id for result in results] != [question.key]:
         raise StageError(
-            f"Great Expectations answered {len(answered)} of {len(asked)} expectations",
+            f"Great Expectations gave {len(results)} answers to one expectation",
             next_step="report this with the suite: no expectation may go unanswered",
         )
-    return {
-        asked[result.expectation_config.id].index: answer_of(result, rows, most_rows=most_rows)
-        for result in results
-    }
+    return answer_of(results[0], rows, most_rows=most_rows)

@@ -25,16 +25,19 @@ class Question:
     """Arguments without the row condition: those that GX is asked with."""
     where: str
     """Its place in the file, for messages."""
+    mask: int | None = None
+    """Which of the masks sent with the rows selects those that it is about; None: all rows."""
 
     @classmethod
-    def of(cls, expectation: Expectation) -> Question:
-        """Return the question that an expectation asks."""
+    def of(cls, expectation: Expectation, *, mask: int | None = None) -> Question:
+        """Return the question that an expectation asks, of the rows that a mask selects."""
         return cls(
             index=expectation.index,
             type=expectation.type,
             kwargs=expectation.kwargs,
             own_kwargs=expectation.own_kwargs,
             where=expectation.where,
+            mask=mask,
         )
 
     @property

@@ -36,7 +36,8 @@ def answer_of(result: Any, rows: int, *, most_rows: int | None = None) -> Answer
     details = dict(result.result or {})
     unexpected, labels = details.get("unexpected_count"), details.get("unexpected_index_list")
     positions = sorted({int(row) for row in labels or ()})
-    # Distinct-value expectations count values, not rows: they name no rows.
+    # Expectations about sets of values count different values, not rows: they name no rows, and
+    # what they call missing are members of the set that no row has.
     named = labels is not None and len(positions) == unexpected
     counted = "element_count" in details
     return Answer(
@@ -44,7 +45,7 @@ def answer_of(result: Any, rows: int, *, most_rows: int | None = None) -> Answer
         success=bool(result.success),  # it may be a numpy.bool_
         elements=int(details.get("element_count", rows)),
         missing=_count(details.get("missing_count")) if counted else None,
-        unexpected=_count(unexpected) if counted else None,
+        unexpected=_count(unexpected) if counted or "partial_unexpected_list" in details else None,
         positions=frozenset(positions[:most_rows]) if named else frozenset(),
         capped=named and most_rows is not None and len(positions) > most_rows,
         observed=_plain(details.get("observed_value")),

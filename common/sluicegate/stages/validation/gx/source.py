@@ -130,7 +130,7 @@ def _answer(one: Expectation, frame: pd.DataFrame, batch: Any) -> Answer:
     if (before := settled(one, frame)) is not None:
         return before
     try:
-        answer = put(batch, [Question.of(one)], len(frame))[one.index]
+        answer = put(batch, Question.of(one), len(frame))
     except Exception as error:  # noqa: BLE001  GX and drivers raise anything, and quote cells
         return Answer.unknown(f"Great Expectations failed with {type(error).__name__}", engine=GX)
     return judge(one, frame, answer)

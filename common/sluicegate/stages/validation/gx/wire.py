@@ -100,6 +100,7 @@ def _plain(question: Question) -> dict[str, Json]:
         "kwargs": dict(question.kwargs),
         "own_kwargs": dict(question.own_kwargs),
         "where": question.where,
+        "mask": question.mask,
     }
 
 

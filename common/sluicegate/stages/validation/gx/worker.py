@@ -17,17 +17,23 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sluicegate.stages.validation.answers import GX, MOST_ROWS, Answer
-from sluicegate.stages.validation.gx.engine import pandas_batch, put
+from sluicegate.stages.validation.gx.engine import pandas_batches, put
 from sluicegate.stages.validation.gx.frames import read_frame
 from sluicegate.stages.validation.gx.questions import Question
 from sluicegate.stages.validation.gx.quiet import alone
 from sluicegate.stages.validation.gx.wire import ChildLimits, encode, encode_answer
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
 
 __all__ = ["address_space", "work"]
 
@@ -80,19 +86,41 @@ def work(
     _limit_cpu(limits.question_cpu_seconds)
     os.lseek(frame, 0, os.SEEK_SET)  # an earlier worker has read it: they share the offset
     with os.fdopen(frame, "rb", closefd=False) as source:
-        rows = read_frame(source)
+        frame, masks = read_frame(source)
     with alone():
-        batch = pandas_batch(rows)
+        batches = _Batches(frame, masks, pandas_batches())
         _give_up()
         for question in questions:
             _limit_cpu(limits.question_cpu_seconds)
             say(encode({"ask": question.index}))
-            say(encode_answer(question.index, _ask(batch, question, len(rows))))
+            say(encode_answer(question.index, _ask(batches, question)))
 
 
-def _ask(batch: Any, question: Question, rows: int) -> Answer:
+@dataclass(slots=True)
+class _Batches:
+    """Batches of the rows that masks select, one at a time: GX hashes all rows of each."""
+
+    frame: pd.DataFrame
+    masks: Sequence[NDArray[np.bool_]]
+    definition: Any
+    mask: int | None = None
+    batch: Any = None
+    rows: int = 0
+
+    def of(self, mask: int | None) -> Any:
+        if self.batch is None or mask != self.mask:
+            self.batch = None  # before the next one takes its own memory
+            # The index keeps the positions in the whole table, which name the rows.
+            rows = self.frame if mask is None else self.frame.loc[self.masks[mask]]
+            self.mask, self.rows = mask, len(rows)
+            self.batch = self.definition.get_batch({"dataframe": rows})
+        return self.batch
+
+
+def _ask(batches: _Batches, question: Question) -> Answer:
     try:
-        return put(batch, [question], rows, most_rows=MOST_ROWS)[question.index]
+        batch = batches.of(question.mask)
+        return put(batch, question, batches.rows, most_rows=MOST_ROWS)
     except Exception as error:  # noqa: BLE001  GX raises anything, and quotes cells
         return Answer.unknown(f"Great Expectations failed with {type(error).__name__}", engine=GX)
 
