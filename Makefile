@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 help:
 	@echo "make demo         poisoned data meets a secured pipeline, in Airflow and in Prefect"
 	@echo "make test         all tests but the slow ones"
-	@echo "make test-slow    tests that take more than half a minute each"
+	@echo "make test-slow    the tests that take long, and run in CI all the same"
 	@echo "make lint         ruff, mypy --strict, import-linter"
 	@echo "make bench        measurements, side by side with what they compare to"
 	@echo "make constraints  renew constraints.txt (pinned versions with hashes)"

@@ -46,11 +46,13 @@ def test_nothing_heavy_is_imported(statement):
     assert loaded_by(statement) == set()
 
 
+@pytest.mark.slow
 def test_the_airflow_operators_load_airflow_and_nothing_else_heavy():
     base = loaded_by("import airflow.sdk")
     assert loaded_by("import sluicegate_airflow.operators") - base == set()
 
 
+@pytest.mark.slow
 def test_the_prefect_tasks_load_what_prefect_loads():
     base = loaded_by("from prefect import task")
     assert loaded_by("import sluicegate_prefect.tasks") - base == set()

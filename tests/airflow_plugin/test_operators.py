@@ -279,6 +279,7 @@ def test_airflow_accepts_the_provider_metadata(sdk: Any) -> None:
         ("sluicegate_airflow.decorators, sluicegate_airflow.groups", ("prefect", *HEAVY)),
     ],
 )
+@pytest.mark.slow
 def test_importing_the_adapter_loads_nothing_heavy(module: str, absent: tuple[str, ...]) -> None:
     build = "from sluicegate.stages.poisoning import ScanForPoisoning as S; S(label='y')"
     code = f"import sys, {module}; {build}; print('loaded', *sys.modules)"

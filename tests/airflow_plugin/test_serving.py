@@ -124,6 +124,7 @@ def test_model_and_policy_are_not_templated(sdk: Any) -> None:
     assert (promote.version, back.to) == ("given", "given")
 
 
+@pytest.mark.slow
 def test_importing_it_loads_nothing_heavy() -> None:
     code = "import sys, sluicegate_airflow.serving; print('loaded', *sys.modules)"
     result = subprocess.run(

@@ -148,6 +148,7 @@ def test_a_deny_for_the_account_of_the_bucket(further, owner, expected):
     assert letters(ask(document, owner)) == expected
 
 
+@pytest.mark.slow
 def test_random_policies():
     check_random(seed=20261, count=70)
 
@@ -167,6 +168,7 @@ SLOW_EXAMPLES = settings(
 
 @SLOW_EXAMPLES
 @given(policies(), st.sampled_from([OWNER, None]))
+@pytest.mark.slow
 def test_no_policy_with_a_hole_is_refused(document, owner):
     assert list(disagreements([(document, owner)], Counter())) == []
 

@@ -594,6 +594,7 @@ def test_a_closed_port_makes_everything_unknown_quickly(environment):
     assert time.monotonic() - started < 20
 
 
+@pytest.mark.slow
 def test_a_storm_of_throttling_ends_without_asking_everything(fake):
     fake.misbehave = always(503)
     (check,) = ask(scope_of("s3://bkt/set", files(100_000)), "object_mode")

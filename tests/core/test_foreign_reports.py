@@ -879,6 +879,7 @@ def test_long_lists_are_cut_and_say_so(monkeypatch):
     assert [c.outcome for c in checks if c.id == CRITICAL] == [Outcome.FAILED] * 2
 
 
+@pytest.mark.slow
 def test_a_long_report_is_read_in_bounded_time():
     finding = json.loads(sample("asff.json"))["Findings"][0]
     finding["Title"] = "a" * 2000 + "://"

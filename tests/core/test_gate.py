@@ -228,6 +228,7 @@ def duration_of_a_gate(scene):
     return time.monotonic() - started
 
 
+@pytest.mark.slow
 def test_a_killed_gate_leaves_a_sound_ledger_and_no_clearance_without_its_receipt(scene):
     scene.write_data([1, 2, -3, 4, 5, 6])
     moment, longest = random.Random(1), 2 * duration_of_a_gate(scene)

@@ -46,6 +46,8 @@ DRIVER = """
 import contextlib, io, json, logging, runpy
 from types import SimpleNamespace
 
+pytestmark = pytest.mark.slow
+
 logging.disable(logging.INFO)
 names = {"dag_id": "d", "run_id": "r", "task_id": "t", "map_index": -1, "try_number": 1}
 context = {"ti": SimpleNamespace(**names)}

@@ -140,6 +140,7 @@ def test_actions_that_no_bucket_policy_is_asked_about_leave_no_hole():
     assert http(statement) is Exposure.REFUSED
 
 
+@pytest.mark.slow
 def test_the_plain_statement_settles_it_however_entangled_the_rest_is():
     entangled = [
         {
@@ -153,6 +154,7 @@ def test_the_plain_statement_settles_it_however_entangled_the_rest_is():
     assert http(deny(), *entangled) is Exposure.REFUSED
 
 
+@pytest.mark.slow
 def test_many_statements_are_not_too_deep():
     many = [narrowed(StringEquals={f"aws:PrincipalTag/{n}": "x"}) for n in range(1050)]
     assert http(*many) in (Exposure.OPEN, Exposure.UNKNOWN)

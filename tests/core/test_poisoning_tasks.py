@@ -464,6 +464,7 @@ def test_decisions_that_cannot_be_judged_are_unknown(labels, likely, reason):
     assert np.isnan(channel.scores).all()
 
 
+@pytest.mark.slow
 def test_odd_shapes_of_decisions_are_no_trouble():
     for shape in ((1, 1), (1, 500), (300, 1), (20, 1500)):
         labels = np.zeros(shape, dtype=bool)
@@ -474,6 +475,7 @@ def test_odd_shapes_of_decisions_are_no_trouble():
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10**6))
+@pytest.mark.slow
 def test_decisions_do_not_depend_on_the_order_of_rows(seed):
     labels, likely = decisions(seed, rows=300)
     wrong, _ = wrong_decisions(labels, likely, seed, share=0.05)

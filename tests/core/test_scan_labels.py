@@ -79,6 +79,7 @@ def joint_of(y, p, shards=1):
 
 
 class TestConfidentLearning:
+    @pytest.mark.slow
     def test_returns_the_rows_of_cleanlab_also_where_more_are_pruned_than_stand_out(self):
         rng = np.random.default_rng(0)
         compared = short = 0

@@ -13,6 +13,8 @@ from sluicegate.stages.poisoning.confident.scan import scan_labels
 from sluicegate.stages.poisoning.text.ngram_model import TextBatch
 from sluicegate.stages.poisoning.text.ngrams import mine_ngrams
 
+pytestmark = pytest.mark.slow
+
 distributed = pytest.importorskip("distributed")
 
 

@@ -599,6 +599,7 @@ def test_what_lies_there_already_was_not_made_now(lab, command):
     assert lab.logged(ProductionStatement) == []
 
 
+@pytest.mark.slow
 def test_a_session_that_is_terminated_ends_its_command_and_says_so(lab):
     mark = lab.folder / "started"
     program = (

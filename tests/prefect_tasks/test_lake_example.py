@@ -12,6 +12,7 @@ from sluicegate.errors import GateBlocked
 from tests.lake import EXAMPLES, lake_project, mend
 
 
+@pytest.mark.slow
 def test_the_flow_trains_from_the_mended_bucket_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

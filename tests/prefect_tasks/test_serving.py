@@ -76,6 +76,7 @@ def test_a_refusal_is_decided_once(scene: ServingScene, monkeypatch: pytest.Monk
     assert promote.retries == roll_back.retries == 0
 
 
+@pytest.mark.slow
 def test_importing_it_loads_nothing_heavy() -> None:
     code = (
         "import sys, sluicegate_prefect.tasks; before = set(sys.modules); "
