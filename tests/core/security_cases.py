@@ -141,6 +141,15 @@ CASES = (
         unexpected=2,
         type=pa.timestamp("us", tz="UTC"),
     ),
+    Case(
+        kind="expect_column_logical_type_to_be",
+        kwargs={"logical_type": "date"},
+        clean=["2024-02-29", None],
+        attack=["2024-02-29", None, "2023-02-29", "29.02.2024", "2024-02-29T00:00:00"],
+        near_miss=["0001-01-01", "9999-12-31"],
+        unexpected=None,
+        type=pa.string(),
+    ),
     _text(
         "expect_column_values_to_have_no_hidden_characters",
         ["in\u200bvisible", "a\u202eb", "tag\U000e0041"],

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sluicegate.stages.validation.answers import GX, OWN, Answer
+from sluicegate.stages.validation.answers import GX, OWN, SCAN, Answer
 from sluicegate.stages.validation.scan.base import Unclaimed
 from sluicegate.stages.validation.scan.claims import CLAIMS
 from sluicegate.stages.validation.scan.claims.regular import translate
@@ -191,7 +191,8 @@ def test_stricter_rules_count_as_before(tmp_path: Path) -> None:
         ({"x": ["é", "a"]}, ask("column_values_to_match_regex", column="x", regex=r"\w")),
         ({"x": [0.1, 0.2, 0.3]}, ask("column_mean_to_be_between", column="x", max_value=0.2)),
         ({"x": [True, None]}, ask("column_values_to_be_of_type", column="x", type_="bool")),
-        ({"x": ["{", "1"]}, ask("column_values_to_match_json_schema", column="x", json_schema={})),
+        ({"x": [" " * (1 << 20) + "1"]}, ask("column_values_to_match_json_schema", column="x",
+                                             json_schema={})),
         ({"x": [[1], [2]]}, ask("column_values_to_be_unique", column="x")),
         ({"x": [1.0, float("inf"), float("inf")]},
          ask("column_values_to_be_increasing", column="x", strictly=True)),
@@ -360,3 +361,97 @@ def test_unseen_categories_share_the_weight_that_is_held_out(tmp_path: Path) -> 
     (one,) = parsed([{"meta": {}, **entry}])
     assert not wrong(reference(as_parquet(table), [one])[0], got)
     assert got.success is True
+
+
+def test_squares_that_overflow_are_no_answer_of_great_expectations(tmp_path: Path) -> None:
+    huge = pa.table({"x": [1e200, 1.0, -5e200], "y": [1e100, 1.0, -5e100], "z": [1e-200, 0.0, 0.0]})
+    scores = {"threshold": 0.5, "double_sided": True}
+    for name, engine in (("x", OWN), ("y", SCAN), ("z", OWN)):
+        entries = [
+            ask("column_value_z_scores_to_be_less_than", column=name, **scores),
+            ask("column_values_to_not_be_outliers", column=name, method="std", multiplier=0.5),
+            ask("column_stdev_to_be_between", column=name, max_value=1e-300),
+        ]
+        outcome = asked(huge, tmp_path, *entries)
+        assert [outcome.answers[at].engine for at in range(3)] == [engine] * 3
+        assert [outcome.answers[at].success for at in range(3)] == [False] * 3
+
+
+def test_great_expectations_is_not_believed_where_its_squares_overflow() -> None:
+    huge = pa.table({"x": [1e200, 1.0, -5e200], "y": [1e100, 1.0, -5e100], "s": [1.7e308] * 3})
+    expectations = parsed(
+        [
+            {"meta": {}, **entry}
+            for entry in (
+                ask("column_value_z_scores_to_be_less_than", column="x", threshold=0.5,
+                    double_sided=True),
+                ask("column_values_to_not_be_outliers", column="x", method="std", multiplier=0.5),
+                ask("column_stdev_to_be_between", column="x", min_value=1),
+                ask("column_mean_to_be_between", column="s", min_value=1),
+                ask("column_stdev_to_be_between", column="y", min_value=1),
+                ask("column_mean_to_be_between", column="y", max_value=1),
+            )
+        ]
+    )  # fmt: skip
+    answers = reference(as_parquet(huge), expectations)
+    assert [answers[one.index].success for one in expectations] == [None] * 4 + [True] * 2
+
+
+@pytest.mark.parametrize(
+    ("pairs", "claimed"),
+    [
+        ([["a", 1], ["b", 2.0]], True),
+        ([["a", 1], ["b", "2"]], False),
+        ([["a", 1], ["b", None]], False),
+        ([["a", 1], ["b", True]], False),
+        ([[None, 1]], False),
+    ],
+)
+def test_pairs_of_mixed_kinds_are_left(tmp_path: Path, pairs: Any, claimed: bool) -> None:
+    table = pa.table({"a": ["a", "b"], "b": [1, 2]})
+    entry = ask("column_pair_values_to_be_in_set", column_A="a", column_B="b",
+                value_pairs_set=pairs)  # fmt: skip
+    outcome = asked(table, tmp_path, entry)
+    assert (0 in outcome.answers) is claimed
+
+
+def test_a_cell_that_is_no_json_needs_no_great_expectations(tmp_path: Path) -> None:
+    table = pa.table({"x": ['{"a": 1}', "{", "[]"], "y": ['{"a": 1}', None, "[]"], "k": [1, 2, 1]})
+    data = as_parquet(table)
+    schema = {"json_schema": {"type": "object"}}
+    where = {"row_condition": "k == 1", "condition_parser": "pandas"}
+    entries = [
+        ask("column_values_to_match_json_schema", column="x", **schema),
+        ask("column_values_to_match_json_schema", column="y", **schema),
+        ask("column_values_to_match_json_schema", column="x", mostly=0.1, **schema, **where),
+    ]
+    expectations = parsed([{"meta": {}, **entry} for entry in entries])
+    expected, outcome = reference(data, expectations), scanned(tmp_path, data, expectations)
+    assert not outcome.left
+    for one in expectations:
+        assert not wrong(expected[one.index], outcome.answers[one.index])
+    assert [outcome.answers[at].success for at in range(3)] == [None, False, True]
+
+
+def test_different_values_outside_of_a_set_are_counted_once(tmp_path: Path) -> None:
+    table = pa.table({"x": ["a", "a", "b", "b", "c", None], "y": [1.0, 1.0, 0.0, -0.0, None, 7.0]})
+    entries = [
+        ask(f"column_distinct_values_to_{how}_set", column=column, value_set=members)
+        for how in ("be_in", "equal", "contain")
+        for column, members in (("x", ["a"]), ("x", ["a", "b", "c"]), ("x", ["d"]), ("y", [7]))
+    ]
+    expectations = parsed([{"meta": {}, **entry} for entry in entries])
+    data = as_parquet(table)
+    expected, outcome = reference(data, expectations), scanned(tmp_path, data, expectations)
+    for one in expectations:
+        assert not wrong(expected[one.index], outcome.answers[one.index])
+    counts = [outcome.answers[at].unexpected for at in range(12)]
+    assert counts == [2, 0, 3, 2, 2, 0, 3, 2, None, None, None, None]
+
+
+def test_too_many_values_outside_of_a_set_are_left(tmp_path: Path) -> None:
+    entry = ask("column_distinct_values_to_be_in_set", column="x", value_set=[-1])
+    outcome = asked(pa.table({"x": list(range(10_001))}), tmp_path, entry, batch_rows=4_000)
+    assert 0 in outcome.left
+    outcome = asked(pa.table({"x": list(range(10_000))}), tmp_path, entry, batch_rows=4_000)
+    assert outcome.answers[0].unexpected == 10_000

@@ -99,6 +99,83 @@ def refused(kind: str, **kwargs: Any) -> ConfigurationError:
     return caught.value
 
 
+# -- logical types ---------------------------------------------------------------------------
+
+LOGICAL = "expect_column_logical_type_to_be"
+_MOMENT = dt.datetime(2024, 5, 1, 12, 30)  # noqa: DTZ001  naive, as some columns are
+HELD = {
+    "string": [(pa.string(), ["1", "x"]), (pa.dictionary(pa.int32(), pa.string()), ["x"])],
+    "integer": [(pa.uint8(), [1]), (pa.int64(), [2**60]), (pa.decimal128(8, 0), [1])],
+    "number": [(pa.float32(), [0.5]), (pa.int64(), [1]), (pa.decimal128(8, 2), [1])],
+    "boolean": [(pa.bool_(), [True])],
+    "date": [(pa.date32(), [_MOMENT.date()]), (pa.string(), ["2024-05-01"])],
+    "timestamp": [
+        (pa.timestamp("us"), [_MOMENT]),
+        (pa.timestamp("ns", tz="UTC"), [_MOMENT]),
+        (pa.string(), ["2024-05-01T12:30:00Z", "2024-05-01 12:30"]),
+    ],
+    "time": [(pa.time64("us"), [_MOMENT.time()]), (pa.string(), ["12:30", "23:59:59.5"])],
+    "array": [(pa.list_(pa.int64()), [[1]]), (pa.list_(pa.struct([("a", pa.int8())])), [[]])],
+    "object": [(pa.struct([("a", pa.list_(pa.int64()))]), [{"a": [1]}])],
+}
+_ALSO = {("integer", "number", 0), ("integer", "number", 1), ("integer", "number", 2),
+         ("number", "integer", 1)}  # fmt: skip
+"""What is of a second logical type, by its place: integers are numbers."""
+
+
+@pytest.mark.parametrize("word", HELD)
+def test_a_logical_type_is_held_by_its_columns_and_by_no_others(word: str, tmp_path: Path) -> None:
+    for other, columns in HELD.items():
+        for at, (kind, values) in enumerate(columns):
+            text = pa.types.is_string(kind) and word == "string"
+            expected = other == word or text or (other, word, at) in _ALSO
+            data = table([*values, None], kind)
+            answer = scan(tmp_path, data, LOGICAL, column=COLUMN, logical_type=word)
+            assert answer.success is expected, (other, kind)
+            assert (answer.problems == ()) is expected
+
+
+def test_wrong_dates_are_named_and_a_wrong_type_names_no_row(tmp_path: Path) -> None:
+    data = table(["2024-05-01", "2024-13-01", None, "2024-05-01\n", "24:00"])
+    answer = scan(tmp_path, data, LOGICAL, column=COLUMN, logical_type="date")
+    assert answer.positions == {1, 3, 4}
+    answer = scan(tmp_path, data, LOGICAL, column=COLUMN, logical_type="number")
+    assert answer.success is False
+    assert not answer.positions
+    assert answer.problems == ("the column is of type string, and no number",)
+
+
+def test_lists_and_objects_of_a_file_without_types_are_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "d.jsonl"
+    path.write_text('{"l": [1], "o": {"a": [1]}}\n{"l": [], "o": {}}\n')
+    snapshot = take_snapshot(SubjectUri.parse(str(path)))
+    pairs = [("l", "array"), ("l", "object"), ("o", "object"), ("o", "array")]
+    entries = [ask(LOGICAL, column=column, logical_type=word) for column, word in pairs]
+    outcome = run(snapshot, plan(parse_suite(suite_json(*entries)), scan_columns(snapshot)))
+    assert [outcome.answers[at].success for at in range(4)] == [True, False, True, False]
+
+
+def test_integers_with_gaps_are_integers_in_a_data_frame_only(tmp_path: Path) -> None:
+    whole, halves = table([1.0, None]), table([1.5, None])
+    assert judge(whole.to_pandas(), LOGICAL, logical_type="integer").success is True
+    assert judge(halves.to_pandas(), LOGICAL, logical_type="integer").success is False
+    assert judge([1.0, 2.0], LOGICAL, logical_type="integer").success is False
+    answer = scan(tmp_path, whole, LOGICAL, column=COLUMN, logical_type="integer")
+    assert answer.success is False
+
+
+def test_a_type_does_not_depend_on_how_many_values_are_missing(tmp_path: Path) -> None:
+    data = table(["x", *[None] * 9])
+    answer = scan(tmp_path, data, LOGICAL, column=COLUMN, logical_type="string")
+    assert answer.success is True
+    assert answer.missing is None
+
+
+def test_an_unknown_logical_type_is_refused() -> None:
+    error = refused(LOGICAL, column=COLUMN, logical_type="integr")
+    assert "did you mean 'integer'?" in error.next_step
+
+
 # -- each type -------------------------------------------------------------------------------
 
 

@@ -93,6 +93,12 @@ def test_a_contract_says_what_is_not_checked(
     path.write_text(path.read_text().replace("id: 7", "id: c"))
     assert run("check", str(path), "--table", "orders") == 0
     assert "not checked (info): a rule in prose" in capsys.readouterr().out
+    path.write_text(path.read_text() + "  - {metric: nullValues, mustNotBe: 0}\n")
+    assert run("check", str(path)) == 0
+    assert "unknown in every run (critical): a rule about nullValues" in capsys.readouterr().out
+    assert run("check", str(path), "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert [len(said[key]) for key in ("unasked", "not_checked")] == [1, 1]
 
 
 def test_sql_needs_consent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

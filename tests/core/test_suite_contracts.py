@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 
 from sluicegate.errors import ConfigurationError
-from sluicegate.model import Severity
+from sluicegate.model import Report, Severity
+from sluicegate.stages.base import Context, configuration_files
+from sluicegate.stages.validation import ValidateDataset
 from sluicegate.stages.validation.suites.model import Suite
 from sluicegate.stages.validation.suites.parse import examine_suite, parse_suite
+from sluicegate.storage.snapshot import take_snapshot
+from sluicegate.storage.uri import SubjectUri
 
 NOT_NULL = "expect_column_values_to_not_be_null"
 UNIQUE = "expect_column_values_to_be_unique"
@@ -36,6 +42,10 @@ def asked(suite: Suite) -> list[tuple[str, Mapping[str, Any]]]:
     """Return what a suite asks beyond that the columns exist."""
     every = [(one.type, dict(one.kwargs)) for one in suite.expectations]
     return [pair for pair in every if pair[0] != "expect_column_to_exist"]
+
+
+def typed(word: str) -> tuple[str, dict[str, Any]]:
+    return "expect_column_logical_type_to_be", {"column": "a", "logical_type": word}
 
 
 def only(*properties: Any, **more: Any) -> list[tuple[str, Mapping[str, Any]]]:
@@ -73,6 +83,7 @@ def test_a_contract_says_which_columns_there_are() -> None:
         (
             {"logicalType": "string", "logicalTypeOptions": {"minLength": 2, "pattern": "^x"}},
             [
+                typed("string"),
                 (
                     "expect_column_value_lengths_to_be_between",
                     {"column": "a", "min_value": 2, "max_value": None},
@@ -86,6 +97,7 @@ def test_a_contract_says_which_columns_there_are() -> None:
                 "logicalTypeOptions": {"minimum": 1, "exclusiveMaximum": 10},
             },
             [
+                typed("integer"),
                 ("expect_column_values_to_be_between", {"column": "a", "min_value": 1}),
                 (
                     "expect_column_values_to_be_between",
@@ -95,7 +107,10 @@ def test_a_contract_says_which_columns_there_are() -> None:
         ),
         (
             {"logicalType": "date", "logicalTypeOptions": {"minimum": "2024-01-01"}},
-            [("expect_column_values_to_be_between", {"column": "a", "min_value": "2024-01-01"})],
+            [
+                typed("date"),
+                ("expect_column_values_to_be_between", {"column": "a", "min_value": "2024-01-01"}),
+            ],
         ),
     ],
 )
@@ -312,3 +327,42 @@ def test_all_problems_of_a_contract_are_listed() -> None:
     whats = " ".join(one.what for one in examined.problems)
     assert "requird" in whats
     assert "properties[1].unique" in whats
+
+
+def examined_contract(folder: Path, data: pd.DataFrame, *properties: Any) -> Report:
+    data.to_parquet(folder / "d.parquet")
+    suite = folder / "contract.yaml"
+    suite.write_bytes(contract(*properties))
+    stage = ValidateDataset(suite=suite)
+    snapshot = take_snapshot(SubjectUri.parse(str(folder / "d.parquet")))
+    return stage.run(snapshot, Context(files=configuration_files(stage)))
+
+
+def test_prose_is_listed_and_leaves_nothing_unknown(tmp_path: Path) -> None:
+    prose = {"type": "text", "description": "must be nice"}
+    keys = {"required": True, "logicalType": "string"}
+    data = pd.DataFrame({"a": ["x", "y"]})
+    report = examined_contract(tmp_path, data, column(**keys, quality=[prose]))
+    assert {one.outcome.value for one in report.checks} == {"passed"}
+    assert report.tables["not_checked"] == (
+        {
+            "path": "$.schema[0].properties[0].quality[0]",
+            "what": "a rule in prose, which is no check",
+            "severity": "info",
+        },
+    )
+    # A rule that somebody meant, and that nobody can ask, is another matter.
+    meant = {"metric": "nullValues", "mustNotBe": 0}
+    report = examined_contract(tmp_path, data, column(**keys, quality=[meant]))
+    assert [one.id for one in report.checks if one.outcome.value == "unknown"] == [
+        "validation.contract_rule"
+    ]
+    assert "not_checked" not in report.tables
+
+
+def test_a_logical_type_is_checked(tmp_path: Path) -> None:
+    wrong = pd.DataFrame({"a": ["1", "2"]})
+    report = examined_contract(tmp_path, wrong, column(logicalType="integer"))
+    (failed,) = [one for one in report.checks if one.outcome.value == "failed"]
+    assert failed.id == "validation.expect_column_logical_type_to_be"
+    assert failed.severity is Severity.CRITICAL

@@ -406,3 +406,18 @@ def test_f7_a_mostly_that_lets_everything_pass_is_refused(mostly: Any) -> None:
 )
 def test_values_that_would_hurt_later_are_refused(data: bytes) -> None:
     refused(data)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"name": "a", "name": "b"}', "is not plain JSON: a key occurs twice in one object"),
+        ('{"a": NaN}', "is not plain JSON: NaN is not JSON"),
+        ('{"a": 1e999}', "is not plain JSON: a number is not finite"),
+        ('{"a": ', "is not JSON at line 1"),
+    ],
+)
+def test_what_is_wrong_with_the_json_is_said_in_a_sentence(text: str, said: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_suite(text.encode())
+    assert said in str(caught.value)

@@ -276,29 +276,27 @@ def test_f2_a_suite_that_asks_nothing_is_refused(expectations: Any) -> None:
         parse_suite(data)
 
 
-@pytest.mark.parametrize(
-    "entry",
-    [
-        ask(IN_SET, column="empty", value_set=[1]),
-        ask(BETWEEN, column="empty", min_value=0),
-        ask(REGEX, column="empty", regex="^a$"),
-        ask("expect_column_distinct_values_to_be_in_set", column="empty", value_set=[1]),
-        ask("expect_column_sum_to_be_between", column="empty", max_value=1),
-        ask("expect_column_values_to_be_unique", column="empty"),
-        ask("expect_column_unique_value_count_to_be_between", column="empty", max_value=9),
-        ask("expect_column_pair_values_to_be_equal", column_A="empty", column_B="empty"),
-        ask("expect_multicolumn_values_to_be_equal", column_list=["empty", "void"]),
-        ask("expect_column_values_to_be_in_type_list", column="empty", type_list=["float64"]),
-    ],
-    ids=lambda entry: entry["type"],
-)
-def test_f3_a_column_without_values_is_unknown(folder: Path, entry: Any) -> None:
-    report = run(folder, {**ORDERS, "void": ORDERS["empty"]}, entry)
-    check = only(report)
-    assert check.outcome is Outcome.UNKNOWN
-    assert "all are missing" in check.reason
-    assert report.tables["expectations"][0]["success"] is None
-    assert report.metrics["unknown"] == 1
+ABOUT_VALUES = [
+    ask(IN_SET, column="empty", value_set=[1]),
+    ask(BETWEEN, column="empty", min_value=0),
+    ask(REGEX, column="empty", regex="^a$"),
+    ask("expect_column_distinct_values_to_be_in_set", column="empty", value_set=[1]),
+    ask("expect_column_sum_to_be_between", column="empty", max_value=1),
+    ask("expect_column_values_to_be_unique", column="empty"),
+    ask("expect_column_unique_value_count_to_be_between", column="empty", max_value=9),
+    ask("expect_column_pair_values_to_be_equal", column_A="empty", column_B="empty"),
+    ask("expect_multicolumn_values_to_be_equal", column_list=["empty", "void"]),
+    ask("expect_column_values_to_be_in_type_list", column="empty", type_list=["float64"]),
+]
+
+
+def test_f3_a_column_without_values_is_unknown(folder: Path) -> None:
+    report = run(folder, {**ORDERS, "void": ORDERS["empty"]}, *ABOUT_VALUES)
+    for row, check in zip(report.tables["expectations"], checks(report), strict=True):
+        assert check.outcome is Outcome.UNKNOWN, row["type"]
+        assert "all are missing" in check.reason
+        assert row["success"] is None
+    assert report.metrics["unknown"] == len(ABOUT_VALUES)
 
 
 def test_f3_a_question_about_missing_values_is_answered_on_an_empty_column(folder: Path) -> None:
@@ -363,32 +361,30 @@ def test_f7_a_mostly_that_lets_everything_pass_is_refused(mostly: Any) -> None:
     assert "$.expectations[0].kwargs.mostly" in str(error)
 
 
-@pytest.mark.parametrize(
-    "entry",
-    [
-        ask(BETWEEN, column="x", min_value=0),
-        ask("expect_column_mean_to_be_between", column="x", min_value=0),
-        ask("expect_column_max_to_be_between", column="x", min_value=0),
-        ask("expect_column_sum_to_be_between", column="x", min_value=0),
-        ask("expect_column_value_z_scores_to_be_less_than", column="x", threshold=1,
-            double_sided=True),
-        ask("expect_column_values_to_not_be_outliers", column="x"),
-    ],
-    ids=lambda entry: entry["type"],
-)  # fmt: skip
+NUMERIC = [
+    ask(BETWEEN, column="x", min_value=0),
+    ask("expect_column_mean_to_be_between", column="x", min_value=0),
+    ask("expect_column_max_to_be_between", column="x", min_value=0),
+    ask("expect_column_sum_to_be_between", column="x", min_value=0),
+    ask("expect_column_value_z_scores_to_be_less_than", column="x", threshold=1,
+        double_sided=True),
+    ask("expect_column_values_to_not_be_outliers", column="x"),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize("encoding", ["float64", "category"])
 def test_f8_an_infinite_value_fails_numeric_expectations_and_is_named(
-    folder: Path, entry: Any, encoding: str
+    folder: Path, encoding: str
 ) -> None:
     data = pd.DataFrame({"x": pd.Series([1.0, float("inf"), 2.0], dtype="float64")})
-    report = run(folder, data.astype(encoding), entry)
-    check = only(report)
-    if encoding == "category" and check.outcome is Outcome.UNKNOWN:
-        return  # GX cannot do arithmetic on categories, and says so
-    assert check.outcome is Outcome.FAILED
-    assert [ordinal for _, ordinal in rows_of(check)] == [1]
-    assert "infinite" in check.findings[0].message
-    assert report.tables["expectations"][0]["engine"] == "sluicegate"
+    report = run(folder, data.astype(encoding), *NUMERIC)
+    for row, check in zip(report.tables["expectations"], checks(report), strict=True):
+        if encoding == "category" and check.outcome is Outcome.UNKNOWN:
+            continue  # GX cannot do arithmetic on categories, and says so
+        assert check.outcome is Outcome.FAILED, row["type"]
+        assert [ordinal for _, ordinal in rows_of(check)] == [1]
+        assert "infinite" in check.findings[0].message
+        assert row["engine"] == "sluicegate"
 
 
 def test_f8_an_infinite_value_counts_under_mostly(folder: Path) -> None:
@@ -402,24 +398,22 @@ def test_f8_an_infinite_value_counts_under_mostly(folder: Path) -> None:
     assert outcomes(report) == ["passed", "failed"]
 
 
-@pytest.mark.parametrize(
-    ("kind", "values"),
-    [
-        (BETWEEN, [1, 2**53 + 1]),
-        ("expect_column_max_to_be_between", [1, 2**53 + 1]),
-        ("expect_column_sum_to_be_between", [1, 2**53]),
-    ],
-)
-def test_f9_large_integers_are_compared_exactly(folder: Path, kind: str, values: list[int]) -> None:
-    data, bound = {"x": values}, 2**53
-    above = run(folder, data, ask(kind, column="x", max_value=bound))
-    assert only(above).outcome is Outcome.FAILED
-    assert above.tables["expectations"][0]["engine"] == "sluicegate"
-    assert only(run(folder, data, ask(kind, column="x", max_value=bound + 1))).outcome is (
-        Outcome.PASSED
+def test_f9_large_integers_are_compared_exactly(folder: Path) -> None:
+    data, bound = {"x": [1, 2**53 + 1], "s": [1, 2**53]}, 2**53
+    asked = [
+        (BETWEEN, "x"),
+        ("expect_column_max_to_be_between", "x"),
+        ("expect_column_sum_to_be_between", "s"),
+    ]
+    report = run(
+        folder,
+        data,
+        *(ask(kind, column=column, max_value=bound) for kind, column in asked),
+        *(ask(kind, column=column, max_value=bound + 1) for kind, column in asked),
     )
-    if kind == BETWEEN:
-        assert rows_of(only(above)) == [("data.parquet", 1)]
+    assert outcomes(report) == ["failed"] * 3 + ["passed"] * 3
+    assert [row["engine"] for row in report.tables["expectations"][:3]] == ["sluicegate"] * 3
+    assert rows_of(checks(report)[0]) == [("data.parquet", 1)]
 
 
 def test_f9_a_sum_that_overflows_fails(folder: Path) -> None:
@@ -1006,3 +1000,67 @@ def test_a_run_says_nothing_and_uses_no_network_or_file(folder: Path) -> None:
     )
     assert said == "['passed', 'passed', 'failed'] []\n"
     assert not list((folder.parent / "home").iterdir())
+
+
+def test_unsigned_integers_that_fall_are_not_increasing(folder: Path) -> None:
+    kinds = ("uint8", "uint64")
+    data = {f"n {kind}": pd.Series([5, 3, 4, 4], dtype=kind) for kind in kinds}
+    data |= {f"up {kind}": pd.Series([0, 1, 2, 3], dtype=kind) for kind in kinds}
+    rising = "expect_column_values_to_be_increasing"
+    entries = [
+        entry
+        for kind in kinds
+        for entry in (
+            ask(rising, column=f"n {kind}"),
+            ask(rising, column=f"n {kind}", strictly=True),
+            ask("expect_column_values_to_be_decreasing", column=f"n {kind}"),
+            ask(rising, column=f"up {kind}", strictly=True),
+        )
+    ]
+    told = run(folder, data, *entries).tables["expectations"]
+    assert [row["success"] for row in told] == [False, False, False, True] * 2
+    counts = [row["unexpected_count"] for row in told]
+    assert [counts[:2], counts[4:6]] == [[1, 2], [1, 2]]
+
+
+HALF = {"x": [1.0, None, 2.0, None]}
+MEAN = "expect_column_mean_to_be_between"
+
+
+@pytest.mark.parametrize("kind", [BETWEEN, MEAN])
+def test_f4_half_of_the_values_missing_is_unknown(folder: Path, kind: str) -> None:
+    check = only(run(folder, HALF, ask(kind, column="x", min_value=0)))
+    assert check.outcome is Outcome.UNKNOWN
+    assert "2 of 4 values are missing" in check.reason
+
+
+def test_f4_a_suite_that_says_how_many_may_be_missing_is_asked(folder: Path) -> None:
+    said = ask(NOT_NULL, column="x", mostly=0.5)
+    report = run(folder, HALF, ask(BETWEEN, column="x", min_value=0), said)
+    assert outcomes(report) == ["passed", "passed"]
+    fewer = {"x": [1.0, 3.0, 2.0, None]}
+    assert outcomes(run(folder, fewer, ask(BETWEEN, column="x", min_value=0))) == ["passed"]
+
+
+def test_f4_what_fails_fails_however_few_values_there_are(folder: Path) -> None:
+    assert outcomes(run(folder, HALF, ask(BETWEEN, column="x", min_value=2))) == ["failed"]
+
+
+def test_options_that_make_no_sense_are_refused() -> None:
+    for wrong in ({"engine": "spark"}, {"gx_seconds": 0.0}, {"unknown_if_missing": 0.0}):
+        with pytest.raises(ConfigurationError):
+            ValidateDataset(suite="s", **wrong)
+
+
+def test_values_outside_of_a_set_are_told_as_values_and_drawn_as_no_rows(folder: Path) -> None:
+    kinds = ("expect_column_distinct_values_to_be_in_set",
+             "expect_column_distinct_values_to_equal_set")  # fmt: skip
+    data = {"x": ["a", "b", "b", "c", "c"]}
+    report = run(folder, data, *[ask(kind, column="x", value_set=["a"]) for kind in kinds])
+    for check in checks(report):
+        (finding,) = check.findings
+        assert finding.message == "2 different values are outside of the set"
+        assert finding.evidence["unexpected"] == 2
+    assert report.figures == ()
+    lacking = ask(kinds[1], column="x", value_set=["a", "b", "c", "d"])
+    assert only(run(folder, data, lacking)).findings[0].message == "members of the set do not occur"

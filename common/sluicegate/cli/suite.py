@@ -15,6 +15,7 @@ from sluicegate.cli.suite_diff import add_diff
 from sluicegate.cli.suite_init import add_init
 from sluicegate.cli.terminal import NOT_CLEARED, PASSED, emit, visible
 from sluicegate.errors import ConfigurationError
+from sluicegate.model import Severity
 from sluicegate.stages.validation.suites.documents import MAX_BYTES
 from sluicegate.stages.validation.suites.model import Expectation, Suite
 from sluicegate.stages.validation.suites.parse import Examined, examine_suite
@@ -91,7 +92,7 @@ def _explain(args: argparse.Namespace) -> int:
         return NOT_CLEARED
     if args.json:
         emit({"name": suite.name, "expectations": [_explained(one) for one in suite.expectations],
-              "unasked": _unasked(suite)})  # fmt: skip
+              **_unasked(suite)})  # fmt: skip
         return PASSED
     print(visible(f"{suite.name}: {_number(len(suite.expectations), 'expectation')}"))
     for one in suite.expectations:
@@ -139,7 +140,8 @@ def _print_checked(path: Path, suite: Suite) -> None:
 
 def _print_unasked(suite: Suite) -> None:
     for rule in suite.unasked:
-        print(visible(f"  not checked ({rule.severity.value}): {rule.what}, at {rule.path}"))
+        said = "not checked" if rule.severity is Severity.INFO else "unknown in every run"
+        print(visible(f"  {said} ({rule.severity.value}): {rule.what}, at {rule.path}"))
 
 
 def _checked_json(examined: Examined) -> Mapping[str, Json]:
@@ -154,7 +156,7 @@ def _checked_json(examined: Examined) -> Mapping[str, Json]:
             {"index": one.index, "id": one.id, "type": one.type, "engine": _engine(one, claimed)}
             for one in suite.expectations
         ],
-        "unasked": [] if suite is None else _unasked(suite),
+        **_unasked(suite),
     }
 
 
@@ -169,11 +171,13 @@ def _explained(one: Expectation) -> Mapping[str, Json]:
     }
 
 
-def _unasked(suite: Suite) -> list[Mapping[str, Json]]:
-    return [
-        {"path": one.path, "what": one.what, "severity": one.severity.value}
-        for one in suite.unasked
-    ]
+def _unasked(suite: Suite | None) -> dict[str, Json]:
+    """Return the rules that leave every run with something unknown, and those that do not."""
+    listed: dict[str, list[Json]] = {"unasked": [], "not_checked": []}
+    for one in suite.unasked if suite else ():
+        key = "not_checked" if one.severity is Severity.INFO else "unasked"
+        listed[key].append({"path": one.path, "what": one.what, "severity": one.severity.value})
+    return {**listed}
 
 
 def _engine(one: Expectation, claimed: Collection[str]) -> str:

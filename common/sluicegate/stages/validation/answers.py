@@ -46,7 +46,8 @@ class Answer:
     missing: int | None = None
     """How many of those had no value, where missing values are left out."""
     unexpected: int | None = None
-    """How many values are not as expected, where values are judged one by one."""
+    """How many values are not as expected, where values are judged one by one; how many
+    different values, where the set of them is judged."""
     positions: frozenset[int] = frozenset()
     """The rows that are not as expected, as positions in the whole table; all of them, or at
     most :data:`MOST_ROWS` and then :attr:`capped`."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sluicegate.canonical import Json
-from sluicegate.model import Check, Finding, Report
+from sluicegate.model import Check, Finding, Report, Severity
 from sluicegate.stages.validation.answers import Answer
 from sluicegate.stages.validation.figures import validation_figures
 from sluicegate.stages.validation.suites.model import Expectation, Suite
@@ -84,13 +84,16 @@ def render(
             "failed": outcomes.count(False),
             "unknown": outcomes.count(None),
         },
-        tables={"expectations": tuple(rows)},
+        tables={"expectations": tuple(rows), **_not_checked(suite)},
         figures=validation_figures(suite, answers),
     )
 
 
 def _unasked(suite: Suite) -> list[Check]:
-    """Return a check for each rule of a data contract that nobody can ask: unknown."""
+    """Return a check for each rule of a data contract that nobody can ask: unknown.
+
+    What the contract itself calls information is told by :func:`_not_checked`.
+    """
     return [
         Check.unknown(
             "validation.contract_rule",
@@ -99,7 +102,18 @@ def _unasked(suite: Suite) -> list[Check]:
             target=one.path,
         )
         for one in suite.unasked
+        if one.severity is not Severity.INFO
     ]
+
+
+def _not_checked(suite: Suite) -> dict[str, tuple[dict[str, Json], ...]]:
+    """Return the table of what a data contract says for people only, if there is any."""
+    told: tuple[dict[str, Json], ...] = tuple(
+        {"path": one.path, "what": one.what, "severity": one.severity.value}
+        for one in suite.unasked
+        if one.severity is Severity.INFO
+    )
+    return {"not_checked": told} if told else {}
 
 
 def _unique_names(repeated: tuple[int, ...]) -> Check:
@@ -133,7 +147,9 @@ def _check(
 
 def _message(one: Expectation, answer: Answer, *, samples: bool) -> str:
     said = list(answer.problems)
-    if answer.unexpected is not None:
+    if one.counts_different_values and answer.unexpected is not None:
+        said.insert(0, _outside(answer.unexpected))
+    elif answer.unexpected is not None:
         present = (answer.elements or 0) - (answer.missing or 0)
         share = 100 * answer.unexpected / present if present else 0.0
         said.insert(
@@ -150,6 +166,13 @@ def _message(one: Expectation, answer: Answer, *, samples: bool) -> str:
         if answer.observed is not None and _shows(one, samples=samples):
             said.append(f"observed {answer.observed}")
     return "; ".join(said)
+
+
+def _outside(different: int) -> str:
+    if not different:
+        return "members of the set do not occur"
+    are = "value is" if different == 1 else "values are"
+    return f"{different} different {are} outside of the set"
 
 
 def _evidence(

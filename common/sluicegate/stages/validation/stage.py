@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,8 +19,9 @@ from sluicegate.stages.validation.rendering import SAMPLE_CHARS, SAMPLES, Examin
 from sluicegate.stages.validation.scan.columns import repeated_names, scan_columns
 from sluicegate.stages.validation.scan.plan import plan
 from sluicegate.stages.validation.scan.run import run
-from sluicegate.stages.validation.strict import judge, settled
+from sluicegate.stages.validation.strict import judge, settled, too_sparse
 from sluicegate.stages.validation.suites.catalogue import CATALOGUE
+from sluicegate.stages.validation.suites.conditions import Condition
 from sluicegate.stages.validation.suites.model import Expectation, Suite
 from sluicegate.stages.validation.suites.parse import parse_suite
 from sluicegate.storage.batches import BatchReader
@@ -28,11 +29,16 @@ from sluicegate.storage.snapshot import Snapshot
 from sluicegate.storage.tables import read_table
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
 __all__ = ["ValidateDataset"]
 
 _ENGINES: Final = ("auto", "gx")
+_KNOWN: Final = CATALOGUE | frozenset(SPECS)
+"""Types whose arguments name all columns that they look at."""
+
 _SECURITY: Final = "sluicegate.stages.validation.expectations.registration"
 """Makes the security expectations known to GX, for those that the scan cannot answer."""
 
@@ -72,6 +78,13 @@ class ValidateDataset:
         tuple[str, ...], Option("Python module that registers expectations of your own in GX")
     ] = ()
     """Imported in the child process only."""
+    unknown_if_missing: Annotated[
+        float,
+        Option(
+            "missing share from which an expectation about values is unknown, unless the suite "
+            "says of the column how many may be missing; above 1 for never"
+        ),
+    ] = 0.5
     gx_seconds: Annotated[float, Option("seconds that GX may take for its expectations")] = 3600.0
     gx_memory: Annotated[int, Option("bytes of memory that GX may take")] = 8 << 30
 
@@ -79,10 +92,19 @@ class ValidateDataset:
         """Refuse options that make no sense, before anything runs."""
         if self.engine not in _ENGINES:
             raise ConfigurationError(
-                f"validate-dataset: engine is {' or '.join(_ENGINES)}, not {self.engine!r}"
+                f"validate-dataset: engine is {' or '.join(_ENGINES)}, not {self.engine!r}",
+                next_step="leave it out, unless GX is to be compared with the scan",
+            )
+        if not self.unknown_if_missing > 0:
+            raise ConfigurationError(
+                "validate-dataset: unknown_if_missing is a share above 0",
+                next_step="0.5 means: half of the values; 2 turns the rule off",
             )
         if not self.gx_seconds > 0 or self.gx_memory <= 0:
-            raise ConfigurationError("validate-dataset: gx_seconds and gx_memory are above 0")
+            raise ConfigurationError(
+                "validate-dataset: gx_seconds and gx_memory are above 0",
+                next_step="leave them out for an hour and 8 GiB",
+            )
 
     def run(self, snapshot: Snapshot, context: Context) -> Report:
         """Ask every question of the suite; see :class:`~sluicegate.stages.base.Stage`.
@@ -96,7 +118,12 @@ class ValidateDataset:
         if find_spec("polars") is None:
             raise MissingExtraError("polars", "validation", "validate-dataset")
         # 1. The whole suite is understood, or refused, before the data is touched.
-        suite = parse_suite(context.file("suite"), name=Path(self.suite).name, table=self.table)
+        suite = parse_suite(
+            context.file("suite"),
+            name=Path(self.suite).name,
+            table=self.table,
+            plugins=bool(self.plugins),
+        )
         child = self._child(suite)
         # 2. Everything that one pass over the data can answer.
         with BatchReader(snapshot) as reader:
@@ -114,6 +141,7 @@ class ValidateDataset:
             asked, examined = _ask_gx(child, snapshot, rest, examined, samples=context.samples)
             answers |= asked
             context.progress("Great Expectations", len(rest), len(rest))
+        answers = too_sparse(suite, answers, missing=self.unknown_if_missing)
         return render(suite, examined, answers, repeated=repeated, samples=context.samples)
 
     def _child(self, suite: Suite) -> GxChild:
@@ -143,25 +171,17 @@ def _ask_gx(
     samples: bool,
 ) -> tuple[dict[int, Answer], Examined]:
     """Return GX's answers after all stricter rules, and what is known of the rows now."""
-    table = read_table(snapshot)
+    table = read_table(snapshot, columns=_needed(expectations))
     answers: dict[int, Answer] = {}
-    # Expectations on the same rows share one batch: GX hashes all rows of each batch.
-    groups: dict[object, tuple[pd.DataFrame, list[Expectation]]] = {}
+    selected: dict[Condition, NDArray[np.bool_]] = {}
+    asked: list[Expectation] = []
     for one in expectations:
-        before = settled(one, table.frame)
-        if before is None and one.condition not in groups:
-            try:
-                groups[one.condition] = (_select(one, table.frame), [])
-            except (TypeError, ValueError, ArithmeticError, NotImplementedError) as error:
-                before = Answer.unknown(
-                    f"the row condition cannot be applied to this data: {type(error).__name__}"
-                )
+        before = settled(one, table.frame) or _select(one, table.frame, selected)
         if before is None:
-            groups[one.condition][1].append(one)
+            asked.append(one)
         else:
             answers[one.index] = before
-    for rows, asked in groups.values():
-        answers.update(_ask(child, rows, asked))
+    answers |= _ask(child, table.frame, asked, selected)
     shown = dict(examined.samples)
     if samples:
         shown |= {
@@ -172,21 +192,49 @@ def _ask_gx(
     return answers, replace(examined, parts=examined.parts or table.parts, samples=shown)
 
 
-def _select(expectation: Expectation, frame: pd.DataFrame) -> pd.DataFrame:
-    if expectation.condition is None:
-        return frame
-    # The index keeps the positions in the whole table, which name the rows in findings.
-    return frame.loc[expectation.condition.selects(frame)]
+def _needed(expectations: Sequence[Expectation]) -> frozenset[str] | None:
+    """Return the columns that expectations are about; None where one may look at any."""
+    if any(one.type not in _KNOWN or not one.columns for one in expectations):
+        return None
+    asked = {name for one in expectations for name in one.columns}
+    return frozenset(asked).union(*(one.condition.columns for one in expectations if one.condition))
 
 
-def _ask(child: GxChild, rows: pd.DataFrame, expectations: list[Expectation]) -> dict[int, Answer]:
-    asked = expectations if len(rows) else [one for one in expectations if one.counts_rows]
-    given = child.answer(rows, asked) if asked else {}
-    nothing = Answer.unknown("the row condition selects no row: nothing was examined")
-    return {
-        one.index: judge(one, rows, given[one.index]) if one.index in given else nothing
-        for one in expectations
-    }
+def _select(
+    one: Expectation, frame: pd.DataFrame, selected: dict[Condition, NDArray[np.bool_]]
+) -> Answer | None:
+    """Note which rows an expectation is about; return its answer if that cannot be said."""
+    if one.condition is None:
+        return None
+    try:
+        if one.condition not in selected:
+            selected[one.condition] = one.condition.selects(frame).to_numpy(dtype=bool)
+    except (TypeError, ValueError, ArithmeticError, NotImplementedError) as error:
+        return Answer.unknown(
+            f"the row condition cannot be applied to this data: {type(error).__name__}"
+        )
+    if selected[one.condition].any() or one.counts_rows:
+        return None
+    return Answer.unknown("the row condition selects no row: nothing was examined")
+
+
+def _ask(
+    child: GxChild,
+    frame: pd.DataFrame,
+    expectations: Sequence[Expectation],
+    selected: Mapping[Condition, NDArray[np.bool_]],
+) -> dict[int, Answer]:
+    """Ask GX in one process, and judge what it says."""
+    given = child.answer(frame, expectations, selected=selected)
+    groups: dict[Condition | None, list[Expectation]] = {}
+    for one in expectations:
+        groups.setdefault(one.condition, []).append(one)
+    answers: dict[int, Answer] = {}
+    for condition, asked in groups.items():
+        # The index keeps the positions in the whole table, which name the rows in findings.
+        rows = frame if condition is None else frame.loc[selected[condition]]
+        answers |= {one.index: judge(one, rows, given[one.index]) for one in asked}
+    return answers
 
 
 def _samples(frame: pd.DataFrame, one: Expectation, answer: Answer) -> tuple[Json, ...]:

@@ -4,8 +4,9 @@ Each rule takes GX's answer and returns it, a worse one, or "unknown". No rule t
 failure into a success. Where a rule decided, the answer's engine says so.
 
 An infinity, or a match that owes itself to a final line feed, counts as an unexpected value,
-under ``mostly`` like any other. Values that are merely missing are counted and never fail:
-whoever minds them asks for it with a not-null expectation.
+under ``mostly`` like any other. Values that are merely missing are counted and never fail;
+where half of them or more are missing and the suite does not speak of it, what holds for the
+others is unknown.
 
 ===============  ==================================================================
 rule             GX alone
@@ -13,8 +14,10 @@ rule             GX alone
 missing column   raises: an exception instead of the answer, which is no
 nothing there    answers yes about a column without a single value
 infinities       lets +inf pass between, mean, max, z-score and outlier expectations
+overflow         lets any z-score pass once squares beyond 1e308 make the spread infinite
 large integers   compares as floats: 2**53 + 1 is "at most 2**53"; sums overflow
 line ends        lets "abc\n" match ``^[a-z]+$``
+order            subtracts unsigned integers, which wrap around: 5, 3 is "increasing"
 ===============  ==================================================================
 """
 
@@ -28,12 +31,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sluicegate.canonical import Json
 from sluicegate.stages.validation.answers import Answer
-from sluicegate.stages.validation.suites.model import Expectation
+from sluicegate.stages.validation.suites.model import Expectation, Suite
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["judge", "settled", "strict_pattern"]
+__all__ = ["judge", "settled", "strict_pattern", "too_sparse"]
 
 EXACT_INTEGERS: Final = 1 << 53
 """Up to here every integer has a float of its own. Source: IEEE 754 binary64."""
@@ -42,6 +45,7 @@ _BETWEEN: Final = "expect_column_values_to_be_between"
 _SUM: Final = "expect_column_sum_to_be_between"
 _MAX: Final = "expect_column_max_to_be_between"
 _MIN: Final = "expect_column_min_to_be_between"
+_INCREASING: Final = "expect_column_values_to_be_increasing"
 _PAIR: Final = "expect_column_pair_values_a_to_be_greater_than_b"
 _ROW_SUM: Final = "expect_multicolumn_sum_to_equal"
 
@@ -74,6 +78,19 @@ _NUMERIC: Final = frozenset(
 )
 """Types that do arithmetic or compare sizes, which an infinity makes meaningless."""
 
+_SQUARED: Final = (
+    "expect_column_stdev_to_be_between",
+    "expect_column_value_z_scores_to_be_less_than",
+    "expect_column_values_to_not_be_outliers",
+)
+_SUMMED: Final = (
+    _SUM,
+    "expect_column_mean_to_be_between",
+    "expect_column_median_to_be_between",
+)
+_FLOAT_BITS: Final = 1020
+"""Somewhat below 2**1024, from which on a float is infinite. Source: IEEE 754 binary64."""
+
 _SETS: Final = frozenset(
     {
         "expect_column_values_to_be_in_set",
@@ -105,6 +122,41 @@ def settled(expectation: Expectation, frame: pd.DataFrame) -> Answer | None:
     return None
 
 
+def too_sparse(suite: Suite, answers: Mapping[int, Answer], *, missing: float) -> dict[int, Answer]:
+    """Return the answers, without those that rest on too few values to mean anything.
+
+    Whoever can blank cells can make a column pass whatever is asked of its values. So an
+    expectation that holds for the few values that are there is unknown, unless the suite says
+    of the same column how many may be missing.
+
+    Args:
+        suite: the questions.
+        answers: by index.
+        missing: share of missing values from which on nothing is concluded.
+    """
+    spoken = {
+        name for one in suite.expectations if one.type in _ABOUT_NULLS for name in one.columns
+    }
+    return {
+        one.index: _sparse(answers[one.index], missing)
+        if one.type not in _ABOUT_NULLS and not spoken.issuperset(one.columns)
+        else answers[one.index]
+        for one in suite.expectations
+    }
+
+
+def _sparse(answer: Answer, limit: float) -> Answer:
+    if not answer.success or not answer.elements or answer.missing is None:
+        return answer
+    if answer.missing < limit * answer.elements:
+        return answer
+    return answer.undecided(
+        f"{answer.missing} of {answer.elements} values are missing: too few are there to conclude "
+        "from; say in the suite how many may be missing (expect_column_values_to_not_be_null "
+        "with mostly)"
+    )
+
+
 def judge(expectation: Expectation, rows: pd.DataFrame, answer: Answer) -> Answer:
     """Return an engine's answer after all rules, which only make it stricter.
 
@@ -122,7 +174,8 @@ def judge(expectation: Expectation, rows: pd.DataFrame, answer: Answer) -> Answe
 
 def _gaps(expectation: Expectation, rows: Any, answer: Answer) -> Answer:
     """Count the missing values that an aggregate left out, for the reader of the report."""
-    if answer.unexpected is not None or len(expectation.columns) != 1:
+    rows_counted = answer.unexpected is not None and not expectation.counts_different_values
+    if rows_counted or len(expectation.columns) != 1:
         return answer
     return replace(answer, missing=int(rows[expectation.columns[0]].isna().sum()))
 
@@ -161,6 +214,21 @@ def _infinite(values: Any) -> Iterable[int]:
     else:
         return ()
     return (int(label) for label in values.index[infinite])
+
+
+def _overflows(expectation: Expectation, rows: Any, answer: Answer) -> Answer:
+    """Doubt statistics of finite values so large that their sum, or that of squares, is not."""
+    squared = expectation.type in _SQUARED and expectation.kwargs.get("method", "std") == "std"
+    if not answer.success or not (squared or expectation.type in (*_SQUARED, *_SUMMED)):
+        return answer
+    values = _uncoded(rows[expectation.columns[0]])
+    largest = float(values.abs().max()) if values.dtype.kind == "f" and len(values) else 0.0
+    if not largest > 0:
+        return answer
+    bits = (2 if squared else 1) * math.log2(largest) + math.log2(len(values))
+    if bits < _FLOAT_BITS:
+        return answer
+    return answer.undecided("values are so large that their statistics overflow")
 
 
 def _large_integers(expectation: Expectation, rows: Any, answer: Answer) -> Answer:
@@ -334,6 +402,21 @@ def _line_ends(expectation: Expectation, rows: Any, answer: Answer) -> Answer:
     )
 
 
+def _wrapped_steps(expectation: Expectation, rows: Any, answer: Answer) -> Answer:
+    if expectation.type != _INCREASING:
+        return answer
+    values = rows[expectation.columns[0]]
+    if values.dtype.kind != "u":
+        return answer
+    before, after = values.to_numpy()[:-1], values.to_numpy()[1:]
+    falls = after <= before if expectation.kwargs.get("strictly") else after < before
+    return answer.also_unexpected(
+        (int(label) for label in values.index[1:][falls]),
+        mostly=expectation.mostly,
+        problem="unsigned integers were compared without wrapping around",
+    )
+
+
 def _patterns(expectation: Expectation) -> list[str]:
     if expectation.type == "expect_column_values_to_match_regex":
         return [expectation.kwargs["regex"]]
@@ -378,6 +461,8 @@ _RULES: Final[tuple[Callable[[Expectation, Any, Answer], Answer], ...]] = (
     _gaps,
     _nothing_there,
     _infinities,
+    _overflows,
     _large_integers,
     _line_ends,
+    _wrapped_steps,
 )

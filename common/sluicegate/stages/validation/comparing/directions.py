@@ -85,6 +85,7 @@ _BY_NAME: Final[Mapping[str, Direction]] = MappingProxyType(
         "column_list": Direction.NONE,
         "column_set": Direction.NONE,
         "type_": Direction.NONE,
+        "logical_type": Direction.NONE,
         "value": Direction.NONE,
         "sum_total": Direction.NONE,
         "regex": Direction.NONE,

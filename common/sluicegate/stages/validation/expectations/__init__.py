@@ -18,6 +18,7 @@ from sluicegate.stages.validation.expectations import (
     categories,
     drift,
     duplicates,
+    logical,
     numbers,
     schema,
     shares,
@@ -33,6 +34,7 @@ SPECS: Final[Mapping[str, Spec]] = MappingProxyType(
         one.type: one
         for family in (
             schema,
+            logical,
             categories,
             numbers,
             shares,

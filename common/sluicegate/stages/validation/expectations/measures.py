@@ -81,7 +81,7 @@ def only(frame: pl.DataFrame, rows: Rows, expression: pl.Expr) -> pl.Series:
     if rows.condition is not None:
         lazy = lazy.filter(rows.condition)
     values = lazy.select(expression.alias("value")).filter(pl.col("value").is_not_null())
-    return values.collect().to_series()
+    return values.collect(engine="in-memory").to_series()
 
 
 @dataclass(slots=True)

@@ -61,8 +61,8 @@ def _values(column: Mapping[str, Json], name: str, at: str, rules: Rules) -> Non
         rules.ask(f"{at}.enum", "expect_column_values_to_be_in_set", column=name,
                   value_set=allowed)  # fmt: skip
     if "logicalType" in column:
-        what = f"the logical type {column['logicalType']!r}: freeze types with a schema expectation"
-        rules.leave(f"{at}.logicalType", what, _PROSE)
+        rules.ask(f"{at}.logicalType", "expect_column_logical_type_to_be", column=name,
+                  logical_type=column["logicalType"])  # fmt: skip
     _options(column.get("logicalTypeOptions") or {}, name, f"{at}.logicalTypeOptions", rules)
     for nested in _NESTED:
         if column.get(nested):

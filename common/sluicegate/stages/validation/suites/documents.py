@@ -87,7 +87,9 @@ def read_document(data: bytes, *, name: str = "") -> Document:
     except UnicodeDecodeError as error:
         raise _refused(f"not UTF-8 at byte {error.start}") from error
     except ValueError as error:
-        raise _refused(str(error)) from error
+        what = str(error)
+        plain = yaml or what.startswith(("not ", "nested "))
+        raise _refused(what if plain else f"not plain JSON: {what}") from error
     _check_values(document)
     return document
 

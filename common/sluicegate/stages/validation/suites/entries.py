@@ -71,7 +71,9 @@ class Entry:
     """JSON path in the file that people see."""
 
 
-def read_entry(index: int, entry: Entry, problems: Problems, *, sql: bool) -> Expectation | None:
+def read_entry(
+    index: int, entry: Entry, problems: Problems, *, sql: bool, plugins: bool
+) -> Expectation | None:
     """Read one expectation; what is wrong with it is noted, and then there is none.
 
     Args:
@@ -79,6 +81,7 @@ def read_entry(index: int, entry: Entry, problems: Problems, *, sql: bool) -> Ex
         entry: what the file holds.
         problems: takes what is wrong.
         sql: the policy allows SQL that a suite holds.
+        plugins: types that nobody here knows are those of plug-ins.
     """
     before = len(problems.found)
     path, value = entry.path, entry.value
@@ -102,7 +105,7 @@ def read_entry(index: int, entry: Entry, problems: Problems, *, sql: bool) -> Ex
         _named, where, parse_condition, kwargs.get("row_condition"),
         f"{path}.kwargs.row_condition", _parser(kwargs),
     )  # fmt: skip
-    for problem in _asked(kind, kwargs, where, path, sql=sql):
+    for problem in _asked(kind, kwargs, where, path, sql=sql, plugins=plugins):
         problems.add(problem)
     if severity is None or len(problems.found) > before:
         return None
@@ -118,10 +121,10 @@ def read_entry(index: int, entry: Entry, problems: Problems, *, sql: bool) -> Ex
 
 
 def _asked(
-    kind: str, kwargs: Mapping[str, Json], where: str, path: str, *, sql: bool
+    kind: str, kwargs: Mapping[str, Json], where: str, path: str, *, sql: bool, plugins: bool
 ) -> Iterator[ConfigurationError]:
     """Yield what is wrong with what an expectation asks."""
-    unknown = find_type(kind, where, f"{path}.type")
+    unknown = None if plugins else find_type(kind, where, f"{path}.type")
     if unknown:
         yield unknown
         return

@@ -78,6 +78,11 @@ class Expectation:
         return self.type.startswith("expect_table_row_count_")
 
     @property
+    def counts_different_values(self) -> bool:
+        """Whether what is unexpected is counted in different values, and not in rows."""
+        return self.type.startswith("expect_column_distinct_values_to_")
+
+    @property
     def mostly(self) -> float:
         """Share of the present values that must be as expected."""
         return float(self.kwargs.get("mostly", 1.0))

@@ -47,7 +47,9 @@ class Examined:
     """All that is wrong with it, in file order as far as possible; at most a hundred."""
 
 
-def parse_suite(data: bytes, *, name: str = "", sql: bool = False, table: str = "") -> Suite:
+def parse_suite(
+    data: bytes, *, name: str = "", sql: bool = False, table: str = "", plugins: bool = False
+) -> Suite:
     """Read a suite file.
 
     Args:
@@ -57,19 +59,23 @@ def parse_suite(data: bytes, *, name: str = "", sql: bool = False, table: str = 
         sql: the policy allows SQL that a suite holds. Such expectations are marked, and only
             a data source that speaks SQL can answer them.
         table: which schema object of a data contract the data is; not needed if it has one.
+        plugins: types that nobody here knows are those of plug-ins: GX, which imports them, is
+            asked about them before anything else.
 
     Raises:
         ConfigurationError: neither JSON nor YAML, not the shape that GX writes, nothing
             asked, something asked in vain, or something that would execute code, SQL or
             network access.
     """
-    examined = examine_suite(data, name=name, sql=sql, table=table)
+    examined = examine_suite(data, name=name, sql=sql, table=table, plugins=plugins)
     if examined.suite is None:
         raise examined.problems[0]
     return examined.suite
 
 
-def examine_suite(data: bytes, *, name: str = "", sql: bool = False, table: str = "") -> Examined:
+def examine_suite(
+    data: bytes, *, name: str = "", sql: bool = False, table: str = "", plugins: bool = False
+) -> Examined:
     """Read a suite file and return all that is wrong with it; see :func:`parse_suite`.
 
     Raises:
@@ -77,7 +83,11 @@ def examine_suite(data: bytes, *, name: str = "", sql: bool = False, table: str 
     """
     problems = Problems()
     document = problems.attempt(read_document, data, name=name)
-    suite = _suite(document, problems, sql=sql, table=table) if document is not None else None
+    suite = (
+        _suite(document, problems, sql=sql, table=table, plugins=plugins)
+        if document is not None
+        else None
+    )
     found = [_placed(error, document) for error in problems.found]
     return Examined(suite=None if found else suite, problems=tuple(found))
 
@@ -90,7 +100,9 @@ def _placed(error: ConfigurationError, document: Document | None) -> Configurati
     return ConfigurationError(f"{error.what} ({place})", next_step=error.next_step)
 
 
-def _suite(document: Document, problems: Problems, *, sql: bool, table: str) -> Suite | None:
+def _suite(
+    document: Document, problems: Problems, *, sql: bool, table: str, plugins: bool
+) -> Suite | None:
     with problems.until_enough():
         value = document.value
         if not isinstance(value, dict):
@@ -98,13 +110,13 @@ def _suite(document: Document, problems: Problems, *, sql: bool, table: str) -> 
             return None
         if is_contract(value):
             contract = read_contract(value, problems, sql=sql, table=table)
-            asked = _expectations(contract.entries, problems, sql=sql)
+            asked = _expectations(contract.entries, problems, sql=sql, plugins=plugins)
             return _together(contract.name, asked, contract.unasked)
         name, entries = _gx(value, problems)
         if table:
             problems.add(refusal("the suite", "$", "a data contract, which has tables",
                                  "a GX suite", next_step="leave the table out"))  # fmt: skip
-        return _together(name, _expectations(entries, problems, sql=sql), ())
+        return _together(name, _expectations(entries, problems, sql=sql, plugins=plugins), ())
     return None
 
 
@@ -154,12 +166,12 @@ def _gx(top: Mapping[str, Json], problems: Problems) -> tuple[str, tuple[Entry, 
 
 
 def _expectations(
-    entries: tuple[Entry, ...], problems: Problems, *, sql: bool
+    entries: tuple[Entry, ...], problems: Problems, *, sql: bool, plugins: bool
 ) -> tuple[Expectation, ...]:
     parsed: list[Expectation] = []
     ids: dict[str, int] = {}
     for index, entry in enumerate(entries):
-        one = read_entry(index, entry, problems, sql=sql)
+        one = read_entry(index, entry, problems, sql=sql, plugins=plugins)
         if one is None:
             continue
         if one.id and ids.setdefault(one.id, one.index) != one.index:
