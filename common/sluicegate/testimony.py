@@ -119,6 +119,26 @@ def admit(ref: ReceiptRef, bundle: bytes, policy: Policy, *, now: datetime) -> W
     return witnessed
 
 
+def recall(
+    ref: ReceiptRef, bundle: bytes, policy: Policy, *, now: datetime
+) -> tuple[Statement, str]:
+    """Return what a receipt said, and why it does not count any more, or nothing.
+
+    For people who look back; never for deciding.
+
+    Raises:
+        ReceiptError: malformed, or the signature does not verify.
+        ClearanceRefused: the policy does not trust the key for this.
+    """
+    witnessed = _identify(ref, bundle, policy)
+    objection = _other_rules(witnessed.statement, policy)
+    try:
+        _check_current(witnessed, now)
+    except ClearanceRefused as error:
+        objection = objection or error.what
+    return witnessed.statement, objection
+
+
 def _check_current(witnessed: Witnessed, now: datetime) -> None:
     statement = witnessed.statement
     witnessed.key.check_time(issued=statement.issued, now=now)
@@ -255,7 +275,9 @@ class Testimony:
         records = LedgerRecords(evidence, policy, now)
         self._records = records
         self._payloads = records.payloads
-        self._ignored = [f"ledger entry {item.index}: {item.reason}" for item in records.rejected]
+        self._ignored = _newest(
+            [f"ledger entry {one.index}: {one.reason}" for one in records.rejected]
+        )
         for witnessed in records.witnessed:
             self._sort(witnessed)
         self._check_clock(records)
@@ -504,6 +526,13 @@ class Testimony:
         if says.subject.digest != digest and not says.unreserved:
             return "has warnings, and is about what this was taken from"
         return ""
+
+
+def _newest(reasons: list[str]) -> list[str]:
+    """Return one reason for all entries that do not count: they are about any subject."""
+    if len(reasons) < 2:
+        return reasons
+    return [f"{len(reasons)} ledger entries do not count at all, the newest of them {reasons[-1]}"]
 
 
 def _after(said: Verdict | None, stage: str) -> str:

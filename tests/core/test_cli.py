@@ -227,6 +227,27 @@ def test_a_report_is_found_by_its_ledger_entry_and_must_be_the_one_signed_for(pr
     assert "not the one that the receipt names" in capsys.readouterr().err
 
 
+def test_a_report_made_under_earlier_rules_is_found_too(project, capsys):
+    project.run(project.write_data([1, 2, -3, 4, 5]))
+    policy = project.folder / "policy.yaml"
+    policy.write_text(policy.read_text() + "rules:\n  count-rows: {info: block}\n")
+    assert run("report", "0") == 0
+    said = capsys.readouterr()
+    assert ".html" in said.out
+    assert "counts no more: the verdict of" in said.err
+
+
+def test_init_after_a_gate_without_a_policy_says_what_to_do(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SLUICEGATE_POLICY", raising=False)
+    (tmp_path / "data.csv").write_text("a\nfine\n")
+    assert run("gate", "scan-text", "data.csv") == 0
+    assert run("init", ".") == 2
+    assert "before there was a policy" in capsys.readouterr().err
+    (tmp_path / ".sluicegate").rename(tmp_path / "old")
+    assert run("init", ".") == 0
+
+
 def test_help_teaches(capsys):
     assert run("--help") == 0
     assert "start here" in capsys.readouterr().out

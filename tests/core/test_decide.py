@@ -405,3 +405,12 @@ def test_whole_files_have_a_limit_as_well(flagged, verdict):
     policy = default_policy(Path("/nowhere"))
     judged = decide(report, policy, stage="stage", subject=SUBJECT, files=100, now=NOW)
     assert judged.verdict is verdict
+
+
+def test_a_reason_names_the_file_and_counts_findings():
+    findings = [Finding(message="it is too long", files=(name,)) for name in ("a.csv", "b.csv")]
+    (reason,) = judge(Check.failed("files.lines", findings)).reasons
+    assert reason == "files.lines: it is too long (a.csv) (and 1 more finding)"
+    named = Finding(message="a.csv is too long", files=("a.csv",))
+    (reason,) = judge(Check.failed("files.lines", [named])).reasons
+    assert reason == "files.lines: a.csv is too long"

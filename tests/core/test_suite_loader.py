@@ -421,3 +421,27 @@ def test_what_is_wrong_with_the_json_is_said_in_a_sentence(text: str, said: str)
     with pytest.raises(ConfigurationError) as caught:
         parse_suite(text.encode())
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "kwargs", "effect"),
+    [
+        ("expect_column_values_to_be_unique", {"column": "a"}, "rows are set aside"),
+        ("expect_column_mean_to_be_between", {"column": "a", "min_value": 0}, "blocks, as it"),
+        ("expect_table_row_count_to_equal", {"value": 5}, "blocks, as it"),
+        (
+            "expect_column_categories_to_be_frozen",
+            {"column": "a", "categories": ["b"]},
+            "set aside",
+        ),
+        (
+            "expect_column_label_shares_to_match",
+            {"column": "a", "shares": {"b": 1.0}, "max_distance": 0.1},
+            "blocks, as it",
+        ),
+    ],
+)
+def test_what_a_warning_leads_to_is_said(kind, kwargs, effect):
+    entry = {"type": kind, "kwargs": kwargs, "severity": "warning"}
+    suite = parse_suite(json.dumps({"name": "s", "expectations": [entry]}).encode())
+    assert effect in explain(suite.expectations[0])

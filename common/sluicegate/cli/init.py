@@ -86,6 +86,12 @@ def _run(args: argparse.Namespace) -> int:
         raise ConfigurationError(
             f"there is no suite {folder / args.suite}", next_step="nothing was changed"
         )
+    if default_key_path(folder / ".sluicegate").exists():
+        raise ConfigurationError(
+            f"{default_key_path(folder / '.sluicegate')} exists: a gate ran here before there was "
+            "a policy, and made a key and a ledger that no policy trusts",
+            next_step=f"move {folder / '.sluicegate'} away, and run init again",
+        )
     public = folder / "keys" / "gates.pub.pem"
     private = make_key(folder / ".sluicegate", public)
     suite = _SUITE.format(suite=_quote(args.suite)) if args.suite else _NO_SUITE

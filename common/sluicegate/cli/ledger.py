@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +27,7 @@ from sluicegate.receipts.statement import (
     VerdictStatement,
 )
 from sluicegate.signing import open_evidence
-from sluicegate.testimony import admit, authenticate
+from sluicegate.testimony import admit, authenticate, recall
 
 __all__ = ["add_ledger", "add_report"]
 
@@ -229,7 +230,9 @@ def _statement(entry: str | None, policy: Policy, evidence: Evidence) -> Verdict
     if entry is not None:
         index = number_of(entry, "a ledger entry")
         bundle = evidence.ledger.get(index)
-        found = admit(ReceiptRef(index, Digest.of(bundle)), bundle, policy, now=now).statement
+        found, objection = recall(ReceiptRef(index, Digest.of(bundle)), bundle, policy, now=now)
+        if objection:
+            print(f"sluicegate: it counts no more: {objection}", file=sys.stderr)
         if not isinstance(found, VerdictStatement):
             raise SluicegateError(f"entry {entry} is a {_kind(found)}, which has no report")
         return found

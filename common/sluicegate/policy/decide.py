@@ -114,9 +114,13 @@ def _judge(check: Check, rules: StageRules, pooled: int, total: int) -> tuple[Ve
         return Verdict.INCONCLUSIVE, f"{name}: could not tell: {check.reason}"
     rule = rules.rule(check.id, check.severity)
     rows = {row for finding in check.findings for row in finding.rows}
-    reason = f"{name}: {check.findings[0].message}"
+    first = check.findings[0]
+    reason = f"{name}: {first.message}"
+    if first.files and first.files[0] not in first.message:
+        reason += f" ({first.files[0]})"
     if (others := len(check.findings) - 1) > 0:
-        reason += f" (and {others} more findings; {len(rows)} rows in all)"
+        more = f"{others} more finding{'s' if others > 1 else ''}"
+        reason += f" (and {more}{f'; {len(rows)} rows in all' if rows else ''})"
     only_rows = all(finding.rows and not finding.files for finding in check.findings)
     if rule.tolerate and only_rows and rule.tolerate.holds(pooled, total):
         return Verdict.WARN, f"{reason} (tolerated: at most {rule.tolerate})"

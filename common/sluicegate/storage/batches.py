@@ -8,6 +8,7 @@ beyond all reason is refused on the way.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Final, Self
@@ -160,7 +161,11 @@ class BatchReader:
         schema, start = self.schema, 0
         names = schema.names if columns is None else [one for one in schema.names if one in columns]
         if missing := [name for name in columns or () if name not in schema.names]:
-            raise SubjectError(f"{self.snapshot.uri} has no column {missing[0]!r}")
+            near = difflib.get_close_matches(missing[0], schema.names, n=1)
+            raise SubjectError(
+                f"{self.snapshot.uri} has no column {missing[0]!r}",
+                next_step=f"did you mean {near[0]!r}?" if near else "name columns that it has",
+            )
         names = names or schema.names[:1]  # rows are counted by what they hold
         if len(set(names)) < len(names):
             raise SubjectError(f"{self.snapshot.uri} has two columns of one name")

@@ -30,6 +30,26 @@ _CONSEQUENCES: Final = {
 }
 """What the default policy makes of a failure."""
 
+_OF_ROWS: Final = (
+    "expect_column_values_",
+    "expect_column_value_lengths_",
+    "expect_column_value_z_scores_",
+    "expect_column_pair_values_",
+    "expect_compound_columns_",
+    "expect_multicolumn_",
+    "expect_select_column_values_",
+)
+_OF_COLUMNS: Final = (
+    "expect_column_values_to_be_of_type",
+    "expect_column_values_to_be_in_type_list",
+)
+_OTHER_ROWS: Final = (
+    "expect_column_categories_to_be_frozen",
+    "expect_column_urls_to_be_allowed",
+    "expect_column_timestamps_to_be_within",
+    "expect_column_duplicate_share_to_be_less_than",
+)
+
 
 def explain(one: Expectation) -> str:
     """Return what an expectation asks, in one line of plain English."""
@@ -41,8 +61,18 @@ def explain(one: Expectation) -> str:
     else:
         asked = f"{one.type} holds, with {value_of(one.own_kwargs)}"
     rows = f", among rows where {describe_condition(one.condition)}" if one.condition else ""
+    effect = _CONSEQUENCES[one.severity]
+    if one.severity is Severity.WARNING and not _names_rows(one):
+        effect = "warning: blocks, as it names no rows that could be set aside"
     allowance = f", for at least {100 * one.mostly:g} % of the values" if one.mostly < 1 else ""
-    return f"{asked.rstrip('.')}{allowance}{rows} ({_CONSEQUENCES[one.severity]})"
+    return f"{asked.rstrip('.')}{allowance}{rows} ({effect})"
+
+
+def _names_rows(one: Expectation) -> bool:
+    """Whether a failure is that of rows, which a quarantine can set aside."""
+    if one.type in SENTENCES:
+        return one.type.startswith(_OF_ROWS) and not one.type.startswith(_OF_COLUMNS)
+    return one.type.startswith(_OF_ROWS) or one.type in _OTHER_ROWS
 
 
 def unknown_when(one: Expectation) -> str:
