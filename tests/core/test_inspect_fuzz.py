@@ -11,6 +11,7 @@ import csv
 import io
 import itertools
 import json
+import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -108,7 +109,7 @@ def test_mutations_get_an_answer(case: tuple[str, bytes], nursery: Nursery) -> N
 
 
 @pytest.mark.slow
-@settings(max_examples=15_000, **_SETTINGS)
+@settings(max_examples=int(os.environ.get("SLUICEGATE_FUZZ_FILES", "4000")), **_SETTINGS)
 @given(case=mutated())
 def test_many_mutations_get_an_answer(case: tuple[str, bytes], nursery: Nursery) -> None:
     found = examine(*case, nursery)

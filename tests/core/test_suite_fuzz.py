@@ -195,12 +195,12 @@ def test_a_reader_of_hostile_files_stays_small() -> None:
 
 
 @pytest.mark.slow
-def test_two_minutes_of_mutations() -> None:
+def test_mutations_for_as_long_as_there_is_time() -> None:
     choose = random.Random(4)
     starts = [*map(_start, sorted(VALID)), CONTRACT]
     words: list[Any] = [None, True, 0, -1, 1e300, 10**40, "", "a", [], {}, [[]], {"$ref": "x"},
                         "@pd", "a > 1", {"type": "and", "conditions": []}, "9" * 5000]  # fmt: skip
-    end = time.monotonic() + float(os.environ.get("SLUICEGATE_FUZZ_SECONDS", "120"))
+    end = time.monotonic() + float(os.environ.get("SLUICEGATE_FUZZ_SECONDS", "40"))
     tried = 0
     while time.monotonic() < end:
         value = choose.choice(starts)
