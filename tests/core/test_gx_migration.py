@@ -42,11 +42,11 @@ PROVIDER = {
 }  # fmt: skip
 """Parameters of the provider's operators, version 1.0.0."""
 
+pytestmark = pytest.mark.slow
+
 DRIVER = """
 import contextlib, io, json, logging, runpy
 from types import SimpleNamespace
-
-pytestmark = pytest.mark.slow
 
 logging.disable(logging.INFO)
 names = {"dag_id": "d", "run_id": "r", "task_id": "t", "map_index": -1, "try_number": 1}
