@@ -302,8 +302,8 @@ class Sparkline:
     """One column at a glance: what was counted in each bin, and what was to be expected.
 
     Raises:
-        ValueError: no bins, or too many; not one label and one expected share for each; marks
-            that are on no border of a bin; or something other than finite numbers from 0.
+        ValueError: no bins, or too many; not one label and one expected share for each;
+            or something other than finite numbers from 0.
     """
 
     name: str
@@ -318,8 +318,6 @@ class Sparkline:
     """What each bin is. No data value that the reader does not know already."""
     outside: float = 0
     """How many values are in none of the bins."""
-    marks: tuple[int, ...] = ()
-    """Borders to draw, counted from the left end of the first bin, which is 0."""
     state: str = "passed"
     """``passed``, ``failed`` or ``unknown``."""
 
@@ -329,8 +327,6 @@ class Sparkline:
             raise ValueError(f"a sparkline has 1 to {MAX_POINTS} bins, not {bins}")
         if len(self.labels) != bins or len(self.expected) not in (0, bins):
             raise ValueError("a sparkline has one label and one expected share for each bin")
-        if any(not 0 <= mark <= bins for mark in self.marks):
-            raise ValueError("a mark of a sparkline is on a border of a bin")
         if self.state not in _LINE_STATES:
             raise ValueError(f"a sparkline is one of {', '.join(_LINE_STATES)}")
         _check_counts((*self.observed, *self.expected, self.outside))
@@ -344,7 +340,6 @@ class Sparkline:
             "expected": [_number(one) for one in self.expected],
             "labels": [_name(one) for one in self.labels],
             "outside": _number(self.outside),
-            "marks": [int(mark) for mark in self.marks],
             "state": self.state,
         }
 

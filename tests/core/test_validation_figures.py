@@ -96,8 +96,6 @@ def test_an_expectation_that_could_not_tell_is_drawn_as_such():
         {"observed": (-1, 0)},
         {"observed": (float("nan"), 0)},
         {"outside": float("inf")},
-        {"marks": (3,)},
-        {"marks": (-1,)},
         {"state": "fine"},
     ],
 )

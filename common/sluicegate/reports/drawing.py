@@ -318,7 +318,6 @@ def _sparkline(line: Mapping[str, Json]) -> Mapping[str, Json]:
             f"{'L' if at else 'M'}{across(at)} {up(share)}H{across(at + 1)}"
             for at, share in enumerate(line["expected"])
         ),
-        "marks": [across(mark) for mark in line["marks"]],
         "table": [
             {
                 "bin": label,

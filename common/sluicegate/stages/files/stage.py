@@ -162,5 +162,5 @@ def _refused_at_a_glance(snapshot: Snapshot, path: str, found: Examination) -> b
         found.fail(error.check, str(error), **error.evidence)
         return True
     except MalformedError:
-        return False
+        pass  # what is wrong with it is said when all of it is read
     return False
