@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import sys
+import tempfile
 import textwrap
 
 import numpy as np
@@ -24,6 +25,7 @@ from sluicegate.storage.batches import BatchReader, read_batches
 from sluicegate.storage.formats import parquet_frames
 from sluicegate.storage.formats.column_types import join_csv_types
 from sluicegate.storage.formats.parquet_pages import walk_pages
+from sluicegate.storage.formats.parquet_stream import open_parquet
 from sluicegate.storage.snapshot import take_snapshot
 from sluicegate.storage.tables import read_table
 from sluicegate.storage.uri import SubjectUri
@@ -643,16 +645,22 @@ def test_nothing_heavy_is_imported_with_the_modules():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.slow
-def test_a_process_that_stops_half_way_ends_with_its_own_exit_code(tmp_path):
-    path = tmp_path / "rows.parquet"
-    pq.write_table(pa.table({"i": list(range(300_000))}), path, row_group_size=50_000)
-    code = f"""
-from sluicegate.storage.batches import read_batches
-from sluicegate.storage.snapshot import take_snapshot
-from sluicegate.storage.uri import SubjectUri
-for batch in read_batches(take_snapshot(SubjectUri.parse({str(path)!r}))):
-    raise SystemExit(7)
-"""
-    for _ in range(8):
-        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 7
+@pytest.mark.parametrize("rolled", [False, True])
+def test_arrow_reads_no_python_file(rolled, monkeypatch):
+    # A thread of Arrow that reads through one when the interpreter ends aborts the process.
+    given = []
+    real = pq.ParquetFile
+
+    def opened(source, **options):
+        given.append(source)
+        return real(source, **options)
+
+    monkeypatch.setattr(pq, "ParquetFile", opened)
+    with tempfile.SpooledTemporaryFile() as copy:
+        pq.write_table(pa.table({"i": [1, 2, 3]}), copy)
+        if rolled:
+            copy.rollover()
+        copy.seek(0)
+        assert open_parquet(copy).read().column("i").to_pylist() == [1, 2, 3]
+    assert isinstance(given[0], pa.NativeFile)
+    assert not isinstance(given[0], pa.PythonFile)

@@ -1064,3 +1064,14 @@ def test_values_outside_of_a_set_are_told_as_values_and_drawn_as_no_rows(folder:
     assert report.figures == ()
     lacking = ask(kinds[1], column="x", value_set=["a", "b", "c", "d"])
     assert only(run(folder, data, lacking)).findings[0].message == "members of the set do not occur"
+
+
+def test_a_finding_that_cannot_name_all_of_its_rows_names_none(folder: Path) -> None:
+    data = pd.DataFrame({"x": [-1] * 100_001 + [1] * 100_001})
+    check = only(run(folder, data, ask(BETWEEN, column="x", min_value=0, severity="warning")))
+    (finding,) = check.findings
+    assert finding.rows == ()  # a quarantine of some of them would clear the others
+    assert finding.evidence["unexpected"] == 100_001
+    assert len(finding.evidence["first_rows"]) == 100
+    few = pd.DataFrame({"x": [-1] * 3 + [1] * 5})
+    assert len(rows_of(only(run(folder, few, ask(BETWEEN, column="x", min_value=0))))) == 3
