@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import io
 import json
@@ -24,6 +25,7 @@ from sluicegate.stages.validation.scan.columns import as_frame, repeated_names, 
 from sluicegate.storage.batches import BatchReader, read_batches
 from sluicegate.storage.formats import parquet_frames
 from sluicegate.storage.formats.column_types import join_csv_types
+from sluicegate.storage.formats.parquet_footer import read_footer
 from sluicegate.storage.formats.parquet_pages import walk_pages
 from sluicegate.storage.formats.parquet_stream import open_parquet
 from sluicegate.storage.snapshot import take_snapshot
@@ -664,3 +666,59 @@ def test_arrow_reads_no_python_file(rolled, monkeypatch):
         assert open_parquet(copy).read().column("i").to_pylist() == [1, 2, 3]
     assert isinstance(given[0], pa.NativeFile)
     assert not isinstance(given[0], pa.PythonFile)
+
+
+ABORTS = """
+UEFSMRUEFTAVLkwVBhUAEgAAGAQBAAkBPAIAAAAAAAAA/AAAAAAAAAAVABUUFRgsFQYVEBUGFQYcGAgDAAAAAAAA
+ABgIAQAAAAAAAAAWACgIAwAAAAAAAAAYCAEAAAAAAAAAEREAAAAKJAIAAAAGAQIDJAAVBBUUFRhMFQQVABIAAAok
+AQAAAGEBAAAAYxUAFRIVFiwVBhUQFQYVBhw2AigBYxgBYRERAAAACSACAAAAAwUBAwIVBBk8NQAYBnNjaGVtYRUE
+ABUEJSEYAXgAFQwlAhgBdCUATBwAAAAWBhkcGSwmABwVBBk1DAYQGRgBeBUCFgYW3gEW4AEmUiYIHBgIAwAAAAAA
+AAAYCAEAAAAAAAAAFgAoCAMAAAAAAAAAGAgBAAAAAAAAABERABksFQQVABUCABUAFRAVAgA8KQYZJgAGAAAAJgAc
+FQwZNQAGEBkYAXQVAhYGFnwWhAEmnAIm6AEcNgIoAWMYAWEREQAZLBUEFQAVAgAVABUQFQIAPBYEGQYZJgIEAAAA
+FtoCFgYmCBbkAgAZHBgMQVJST1c6c2NoZW1hGOwBLy8vLy82Z0FBQUFRQUFBQUFBQUtBQXdBQmdBRkFBZ0FDZ0FB
+QUFBQkJBQU1BQUFBQ0FBSUFBQUFCQUFJQUFBQUJBQUFBQUlBQUFCQUFBQUFCQUFBQU5qLy8vOEFBQUVGRUFBQUFC
+Z0FBQUFFQUFBQUFBQUFBQUVBQUFCMEFBQUFCQUFFQUFRQUFBQVFBQlFBQ0FBR0FBY0FEQUFBQUJBQUVBQUFBQUFB
+QVFJUUFBQUFIQUFBQUFRQUFBQUFBQUFBQVFBQUFIZ0FBQUFJQUF3QUNBQUhBQWdBQUFBQUFBQUJRQUFBQUFBQUFB
+QT0AGCBwYXJxdWV0LWNwcC1hcnJvdyB2ZXJzaW9uIDI2LjAuMRksHAAAHAAAAAwCAABQQVIx
+"""
+"""A file whose column statistics disagree: ``pyarrow`` ends the process when it is asked for a row
+group of the footer, as the error is raised where nothing catches it."""
+
+
+def test_statistics_that_disagree_are_an_error_and_no_abort(tmp_path):
+    (tmp_path / "a.parquet").write_bytes(base64.b64decode(ABORTS))
+    for read in (streamed, lambda snapshot: framed(tmp_path / "a.parquet", 1000)):
+        with pytest.raises(SubjectError):
+            read(snap(tmp_path / "a.parquet"))
+
+
+@pytest.mark.parametrize("rows", [0, 1, 7])
+@pytest.mark.parametrize("dictionary", [False, True])
+def test_footers_are_read_as_pyarrow_reads_them(tmp_path, rows, dictionary):
+    table = pa.table({"a": list(range(rows)), "b": ["x"] * rows, "c": [[1, None]] * rows})
+    path = tmp_path / "a.parquet"
+    pq.write_table(table, path, row_group_size=3, use_dictionary=dictionary)
+    known = pq.ParquetFile(path).metadata
+    with path.open("rb") as source:
+        groups = read_footer(source)
+    assert len(groups) == known.num_row_groups
+    for at, group in enumerate(groups):
+        theirs = known.row_group(at)
+        assert group.rows == theirs.num_rows
+        for place, chunk in enumerate(group.chunks):
+            column = theirs.column(place)
+            starts = [column.data_page_offset, column.dictionary_page_offset]
+            assert chunk.start == min((start for start in starts if start), default=0)
+            assert chunk.size == column.total_compressed_size
+
+
+@pytest.mark.parametrize("column", ["name", "nest"])
+def test_names_that_are_no_text_are_refused(tmp_path, column):
+    held = io.BytesIO()
+    table = pa.table({"name": [1], "outer": [{"nest": 1}]})
+    with pa.ipc.new_file(held, table.schema) as out:
+        out.write_table(table)
+    content = held.getvalue().replace(column.encode(), b"\x80" + column.encode()[1:])
+    (tmp_path / "a.arrow").write_bytes(content)
+    with pytest.raises(SubjectError, match="UnicodeDecodeError"):
+        streamed(snap(tmp_path / "a.arrow"))

@@ -157,7 +157,17 @@ def _open(source: IO[bytes], name: str) -> Any:
     if inflated_bytes(source) > _MOST_BATCH:
         raise unreadable(name, "Arrow IPC", f"a record batch has over {_MOST_BATCH:,} bytes")
     source.seek(0)
-    return pa.ipc.open_file(source)
+    file = pa.ipc.open_file(source)
+    for field in file.schema:
+        _read_names(field)
+    return file
+
+
+def _read_names(field: Any) -> None:
+    """Raise UnicodeDecodeError for names that are no UTF-8: nothing has looked at them yet."""
+    _ = field.name
+    for at in range(field.type.num_fields):
+        _read_names(field.type.field(at))
 
 
 def _all(file: Any) -> Iterator[Any]:

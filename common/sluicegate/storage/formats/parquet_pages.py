@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any, Final
 
+from sluicegate.storage.formats.thrift import Compact
+
 __all__ = ["Page", "walk_pages"]
 
 DICTIONARY: Final = 2
@@ -19,14 +21,9 @@ DICTIONARY: Final = 2
 _DATA: Final = (0, 3)
 """``PageType.DATA_PAGE`` and ``DATA_PAGE_V2``."""
 
-_INTEGERS: Final = (4, 5, 6)
-"""Types of the compact protocol: i16, i32 and i64."""
-
 _HEADER: Final = 1 << 9
 """Bytes read for a header at first: statistics of long values can make it longer."""
 _LONGEST_HEADER: Final = 8 << 20
-_DEEPEST: Final = 8
-"""Structures inside of structures; the format has three levels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,69 +80,11 @@ def _header(source: IO[bytes], start: int) -> tuple[dict[int, Any], int]:
         source.seek(start)
         data = source.read(size)
         try:
-            parser = _Compact(data)
+            parser = Compact(data)
             return parser.struct(), parser.at
+        except ValueError as error:
+            raise ValueError(f"a page header is damaged: {error}") from None
         except IndexError:
             if len(data) < size or size >= _LONGEST_HEADER:
                 raise ValueError("a page header is cut off") from None
             size *= 16
-
-
-class _Compact:
-    """Reads one structure of the Thrift compact protocol; IndexError where data ends."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self.at = 0
-
-    def struct(self, depth: int = 0) -> dict[int, Any]:
-        """Return the fields by their ids; skipped ones (text, lists) as None."""
-        if depth > _DEEPEST:
-            raise ValueError("a page header is nested too deep")
-        fields: dict[int, Any] = {}
-        data, name = self._data, 0
-        while head := data[self.at]:
-            self.at += 1
-            name = name + (head >> 4) if head >> 4 else self._signed()
-            kind = head & 15
-            fields[name] = self._signed() if kind in _INTEGERS else self._value(kind, depth)
-        self.at += 1
-        return fields
-
-    def _value(self, kind: int, depth: int) -> Any:
-        if kind in (1, 2):
-            return kind == 1
-        if kind == 12:
-            return self.struct(depth + 1)
-        if kind == 3:
-            self._skip(1)
-        elif kind == 7:
-            self._skip(8)
-        elif kind == 8:
-            self._skip(self._varint())
-        else:  # lists, sets and maps do not occur in page headers
-            raise ValueError("a page header holds an unknown type")
-        return None
-
-    def _skip(self, size: int) -> None:
-        self.at += size
-        if self.at > len(self._data):
-            raise IndexError
-
-    def _signed(self) -> int:
-        """Read a number, and undo the zigzag."""
-        number = self._varint()
-        return (number >> 1) ^ -(number & 1)
-
-    def _varint(self) -> int:
-        byte = self._data[self.at]
-        self.at += 1
-        value, shift = byte & 127, 7
-        while byte > 127:
-            if shift > 63:
-                raise ValueError("a number in a page header is too long")
-            byte = self._data[self.at]
-            self.at += 1
-            value |= (byte & 127) << shift
-            shift += 7
-        return value

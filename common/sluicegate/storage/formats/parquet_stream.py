@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from sluicegate.storage.formats.base import unreadable
+from sluicegate.storage.formats.parquet_footer import Chunk, RowGroup, read_footer
 from sluicegate.storage.formats.parquet_pages import DICTIONARY, Page, walk_pages
 
 if TYPE_CHECKING:
@@ -145,23 +146,28 @@ class Chunks:
             ValueError: the pages cannot be read.
         """
         if not self._groups:
-            self._groups = [self._group(at) for at in range(self._file.metadata.num_row_groups)]
+            self._groups = [
+                self._group(at, footer) for at, footer in enumerate(read_footer(self._source))
+            ]
+            if len(self._groups) != self._file.metadata.num_row_groups:
+                raise ValueError("its footer is read in two ways")
         return self._groups
 
-    def _group(self, group: int) -> Group:
-        footer = self._file.metadata.row_group(group)
+    def _group(self, group: int, footer: RowGroup) -> Group:
+        if len(footer.chunks) != len(self._file.schema):
+            raise ValueError("a row group has other columns than the schema")
         least, row, largest, stored = _TEXT_BYTES, 0, 0, 0
-        for at in range(footer.num_columns):
+        for at, chunk in enumerate(footer.chunks):
             column = self._file.schema.column(at)
             if self._wanted(column.path):
-                pages = self._pages(footer.column(at))
+                pages = self._pages(chunk)
                 each = self._bytes_a_row(footer, pages, column, group)
                 least = min(least, _TEXT_BYTES // max(1, each))
                 row += each + (_VIEW if column.physical_type == "BYTE_ARRAY" else 0)
                 largest = max(largest, *(page.size for page in pages), 0)
-                stored += footer.column(at).total_compressed_size
+                stored += chunk.size
         return Group(
-            rows=footer.num_rows,
+            rows=footer.rows,
             rows_at_once=max(1, least),
             row_bytes=row,
             largest_page=largest,
@@ -171,29 +177,25 @@ class Chunks:
     def _wanted(self, path: str) -> bool:
         return any(path == name or path.startswith(f"{name}.") for name in self._columns)
 
-    def _bytes_a_row(self, footer: Any, pages: Sequence[Page], column: Any, group: int) -> int:
+    def _bytes_a_row(self, footer: RowGroup, pages: Sequence[Page], column: Any, group: int) -> int:
         values = sum(page.values for page in pages if page.kind != DICTIONARY)
         if column.max_repetition_level == 0:
-            if values != footer.num_rows:
+            if values != footer.rows:
                 raise unreadable(
                     self._name,
                     "Parquet",
                     f"row group {group} has {values:,} rows in its pages and "
-                    f"{footer.num_rows:,} in the footer",
+                    f"{footer.rows:,} in the footer",
                 )
             values = 1
         else:
-            values = -(-values // max(1, footer.num_rows))
+            values = -(-values // max(1, footer.rows))
         if column.physical_type != "BYTE_ARRAY":
             return 8 * values
         return values * max((self._bytes_a_value(page, column, group) for page in pages), default=0)
 
-    def _pages(self, chunk: Any) -> list[Page]:
-        offsets = [chunk.data_page_offset]
-        if chunk.has_dictionary_page:
-            offsets.append(chunk.dictionary_page_offset)
-        begin = min((at for at in offsets if at), default=0)  # 0: there is no such page
-        pages = list(walk_pages(self._source, begin, chunk.total_compressed_size))
+    def _pages(self, chunk: Chunk) -> list[Page]:
+        pages = list(walk_pages(self._source, chunk.start, chunk.size))
         if any(page.size > _MOST_PAGE for page in pages):
             raise unreadable(self._name, "Parquet", f"a page has over {_MOST_PAGE:,} bytes")
         return pages
